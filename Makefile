@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# One target per thing a person wants; the work is done by tests/gates and tests/bed/driver.
+
+PYTHON ?= python3
+GATES := $(PYTHON) -m tests.gates
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test test-full lint unit bench faults bed bed-down demo lock
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## make the Python environments and print where they are
+	@$(GATES) setup
+
+test: ## every gate, the unit tests and the tests on the bed (root)
+	@$(GATES) test
+
+test-full: ## as test, and what takes too long for every change (root)
+	@$(GATES) test-full
+
+lint: ## the gates that need neither root nor a bed
+	@$(GATES) lint
+
+unit: ## unit tests and smoke play on every supported ansible-core
+	@$(GATES) units
+
+bench: ## measure task times on the bed, write build/bench.json (root)
+	@$(GATES) bench
+
+faults: ## every fault at every request on the bed, write build/faults.json (root)
+	@$(GATES) faults
+
+bed: ## start Kubernetes with Velero on this machine and say how to use it (root)
+	@$(SUDO) $(PYTHON) -m tests.bed.driver up
+
+bed-down: ## stop it and leave nothing behind (root)
+	@$(SUDO) $(PYTHON) -m tests.bed.driver down
+
+demo: ## start the bed, put Velero on it and ask our velero_info what is there (root)
+	@$(GATES) demo
+
+lock: ## pin the newest versions that requirements/*.in allow
+	@$(GATES) lock
