@@ -1,0 +1,26 @@
+# Copyright (c) 2026, serverops.circleci contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action behind every module that talks to a Kubernetes cluster.
+
+Its imports are paid once per play, in the parent process, before the workers fork.
+
+Private to this collection; may change without notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Definition
+from ansible_collections.serverops.circleci.plugins.module_utils._velero import installation, storage_location
+from ansible_collections.serverops.circleci.plugins.plugin_utils._action import Action
+
+
+class ActionModule(Action):
+    """Runs the Velero modules."""
+
+    definitions: ClassVar[Mapping[str, Definition]] = {
+        definition.name: definition for definition in (installation.DEFINITION, storage_location.DEFINITION)
+    }
