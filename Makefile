@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # One target per thing a person wants; the work is done by tests/gates and tests/bed/driver.
 
-PYTHON ?= python3
+# the first Python that starts and is new enough: a shim of pyenv may be there and refuse to start
+PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
+	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
+ifeq ($(strip $(PYTHON)),)
+$(error Python 3.11 or newer is needed, and no python3, python3.11, python3.12 or python3.13 on PATH is one)
+endif
 GATES := $(PYTHON) -m tests.gates
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
 

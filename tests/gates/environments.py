@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -203,7 +202,27 @@ def variables(environment: Environment, tree: Path) -> dict[str, str]:
     }
 
 
-if __name__ == "__main__":
-    for made in everything(print).values():
-        print(made.name, made.path)
-    sys.exit()
+def lock(say: Say) -> None:
+    """Pin the newest versions that requirements/*.in allow, with their hashes.
+
+    Raises:
+        SetUpError: uv is missing or no set of versions fits.
+    """
+    found = machine.pythons()
+    uv = installer(main_python(found), say)
+    if not uv:
+        raise SetUpError("lock: uv is needed for it and could not be installed")
+    general = ("pip", "compile", "--quiet", "--upgrade", "--no-header", "--no-annotate", "--generate-hashes")
+    kinds: dict[str, tuple[str, ...]] = {
+        "dev": ("--universal", "--python-version", machine.FLOOR),
+        "c216": ("--python-version", machine.FLOOR),
+        "c219": ("--python-version", machine.FLOOR),
+        "collections": ("--no-deps", "--python-version", machine.NEWEST_FIRST[0]),
+    }
+    for name, kind in kinds.items():
+        say(f"lock: requirements/{name}.txt")
+        # without the old file: uv keeps the pins that it finds in there
+        target = LOCKS / f"{name}.txt"
+        fresh = target.with_suffix(".new")
+        call("lock", uv, *general, *kind, LOCKS / f"{name}.in", "--output-file", fresh)
+        fresh.replace(target)

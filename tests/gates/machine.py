@@ -107,6 +107,11 @@ def missing(*, bed: bool) -> list[str]:
             )
         if place.resolve().is_relative_to(ROOT):
             lacks.append(f"a cache outside the clone: {place} lies in it; name another in SERVEROPS_CACHE.")
-    if bed and os.geteuid() != 0:
-        lacks.append("root: the bed makes namespaces, mounts and cgroups; run it as root or by sudo -E.")
+    if bed and os.geteuid() != 0 and not shutil.which("sudo"):
+        lacks.append("root or sudo: the bed makes namespaces, mounts and cgroups.")
     return lacks
+
+
+def digest_of(text: str) -> str:
+    """Twelve hexadecimal digits that name a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

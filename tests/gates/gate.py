@@ -1,0 +1,176 @@
+# Copyright (c) 2026, serverops.circleci contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a gate is, what it gets to work with, and what it answers."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import environments, machine, stage
+
+
+class GateError(Exception):
+    """A gate could not do its work; the text says what was seen and what to do."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many things a gate looked at, and how they came out."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    @property
+    def good(self) -> bool:
+        """Something passed, and nothing else happened: a gate that looked at nothing is not green."""
+        return self.passed > 0 and not self.failed and not self.skipped
+
+    def __add__(self, other: Outcome) -> Outcome:
+        """Both together."""
+        return Outcome(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished command."""
+
+    status: int
+    text: str
+
+
+@dataclass
+class Workplace:
+    """What a gate works with: environments, the staged copy, a folder of its own and a log."""
+
+    ready: Mapping[str, environments.Environment]
+    tree: Path
+    collection: Path
+    scratch: Path
+    log: Path
+    full: bool = False
+    extra: dict[str, str] = field(default_factory=dict)
+
+    def note(self, text: str) -> None:
+        """Write a line to the gate's log."""
+        with self.log.open("a", encoding="utf-8") as out:
+            out.write(f"{text}\n")
+
+    def variables(self, name: str) -> dict[str, str]:
+        """Process environment for programs of one virtual environment."""
+        paths = {f"SERVEROPS_{key.upper()}": str(value.path) for key, value in self.ready.items()}
+        return {**environments.variables(self.ready[name], self.tree), **paths, "SERVEROPS_CACHE": str(machine.cache()), **self.extra}
+
+    def run(
+        self,
+        *command: str | Path,
+        name: str = "dev",
+        cwd: Path | None = None,
+        root: bool = False,
+        also: Mapping[str, str] | None = None,
+    ) -> Done:
+        """Run a command in a virtual environment; its output goes to the log as it comes.
+
+        Args:
+            command: program and arguments; a bare program name is looked up in the virtual environment first.
+            name: the environment's name.
+            cwd: where to run, by default the staged copy.
+            root: run by sudo when this process is not root.
+            also: further variables.
+        """
+        known = {**self.variables(name), **(also or {})}
+        argv = [str(part) for part in command]
+        own = self.ready[name].bin / argv[0]
+        if "/" not in argv[0] and own.exists():
+            argv[0] = str(own)
+        if root and os.geteuid() != 0:
+            passed_on = [
+                f"{key}={value}" for key, value in known.items() if key.startswith(("PATH", "PYTHON", "ANSIBLE_", "SERVEROPS_", "VIRTUAL_", "LC_"))
+            ]
+            argv = ["sudo", "-E", "env", *passed_on, *argv]
+        self.note(f"$ {' '.join(argv)}")
+        start = self.log.stat().st_size
+        with self.log.open("ab") as out:
+            done = subprocess.run(argv, cwd=cwd or self.collection, env=known, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False)
+        with self.log.open("rb") as seen:
+            seen.seek(start)
+            text = seen.read().decode("utf-8", "replace")
+        self.note(f"= exit status {done.returncode}")
+        return Done(done.returncode, text)
+
+    def checked(self, *command: str | Path, name: str = "dev", cwd: Path | None = None, also: Mapping[str, str] | None = None) -> str:
+        """Run a command that has to succeed and return its output.
+
+        Raises:
+            GateError: it did not.
+        """
+        done = self.run(*command, name=name, cwd=cwd, also=also)
+        if done.status:
+            raise GateError(f"{command[0]}: exit status {done.status}")
+        return done.text
+
+    def pytest(self, *arguments: str | Path, name: str = "dev", root: bool = False) -> Outcome:
+        """Run pytest and take the numbers from its own report, not from its prose."""
+        report = self.scratch / f"pytest-{name}.xml"
+        report.unlink(missing_ok=True)
+        choice = () if self.full else ("-m", "not full")
+        done = self.run("python", "-m", "pytest", "-q", *choice, f"--junitxml={report}", *arguments, name=name, root=root)
+        if not report.exists():
+            raise GateError(f"pytest ended with status {done.status} and left no report")
+        suites = ET.parse(report).getroot().iter("testsuite")
+        numbers = [{key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")} for suite in suites]
+        bad = sum(each["failures"] + each["errors"] for each in numbers)
+        skipped = sum(each["skipped"] for each in numbers)
+        passed = sum(each["tests"] for each in numbers) - bad - skipped
+        if done.status and not bad:
+            self.note(f"pytest: exit status {done.status} without a failed test")
+            bad = 1
+        return Outcome(max(passed, 0), bad, skipped)
+
+    def counted(self, module: str, *arguments: str | Path) -> Outcome:
+        """Run one of our own checks, which ends with a line `N passed, M failed`."""
+        done = self.run("python", "-m", f"ansible_collections.{stage.COLLECTION}.tests.gates.{module}", *arguments)
+        found = re.findall(r"^(\d+) passed, (\d+) failed$", done.text, re.MULTILINE)
+        if not found:
+            raise GateError(f"{module}: exit status {done.status} and no count")
+        passed, bad = map(int, found[-1])
+        return Outcome(passed, bad or int(done.status != 0))
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One thing that must hold."""
+
+    name: str
+    about: str
+    work: Callable[[Workplace], Outcome]
+    needs: tuple[str, ...] = ("dev",)
+    counts: bool = True  # a step that prepares counts nothing
+
+
+@dataclass(frozen=True)
+class Result:
+    """A gate's line in the table."""
+
+    name: str
+    outcome: Outcome
+    seconds: float
+    counts: bool
+
+    @property
+    def good(self) -> bool:
+        """Whether the run may go on to be green."""
+        return self.outcome.good if self.counts else not self.outcome.failed
+
+
+def clock(begun: float) -> float:
+    """Seconds since a monotonic time."""
+    return time.monotonic() - begun
