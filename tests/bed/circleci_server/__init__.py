@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A namespace shaped like CircleCI Server 3.x: its objects, names and labels, a real PostgreSQL, and twins for the vendor's programs."""
+
 from __future__ import annotations
 
 from .content import DATABASES, SEED

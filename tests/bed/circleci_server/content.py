@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the installation's databases and volumes hold: made from a seed, and the checksums it must have, computed without looking at it."""
+
 from __future__ import annotations
 
 import hashlib
@@ -67,9 +68,14 @@ def seed_sql(seed: str) -> str:
     literal = seed.replace("'", "''")
     lines = ["\\set QUIET on", "\\set ON_ERROR_STOP on"]
     for name, database in DATABASES.items():
-        lines += [f"\\connect {name}", "BEGIN;", "SET LOCAL client_min_messages = warning;", "SET LOCAL TimeZone = 'UTC';",
-                  "SELECT format('DROP TABLE %I.%I CASCADE', schemaname, tablename) FROM pg_tables "
-                  "WHERE schemaname NOT IN ('pg_catalog', 'information_schema') \\gexec"]
+        lines += [
+            f"\\connect {name}",
+            "BEGIN;",
+            "SET LOCAL client_min_messages = warning;",
+            "SET LOCAL TimeZone = 'UTC';",
+            "SELECT format('DROP TABLE %I.%I CASCADE', schemaname, tablename) FROM pg_tables "
+            "WHERE schemaname NOT IN ('pg_catalog', 'information_schema') \\gexec",
+        ]
         for table, rows in database.tables:
             lines.append(TABLE_SQL.substitute(table=table, rows=rows, key=f"{literal}/{name}/{table}", epoch=EPOCH.isoformat()))
         lines.append("COMMIT;")

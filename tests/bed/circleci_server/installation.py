@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Put the installation on a bed, wait for it, fill it, take the checksums of what it holds, and remove it."""
+
 from __future__ import annotations
 
 import base64
@@ -60,7 +61,8 @@ EXPECTED: tuple[ExpectedPods, ...] = tuple(_expected(workload) for workload in W
 
 #: Volumes that seed() fills with files: "<pod>/<claim template>" to the mount; PostgreSQL's own volume holds the databases.
 SEEDED_VOLUMES: dict[str, tuple[str, str, str]] = {
-    f"{w.name}-0/{w.volume.name}": (f"{w.name}-0", w.container_names[0], w.volume.mount) for w in WORKLOADS if w.volume and w.name != "postgresql"}
+    f"{w.name}-0/{w.volume.name}": (f"{w.name}-0", w.container_names[0], w.volume.mount) for w in WORKLOADS if w.volume and w.name != "postgresql"
+}
 
 
 @dataclass(frozen=True)
@@ -154,8 +156,10 @@ def wait_ready(bed: Bed, deadline: float = 120) -> State:
             return State(state.ready, state.addresses, (), spent)
         if spent > deadline:
             more = f" and {len(state.problems) - 6} more" if len(state.problems) > 6 else ""
-            raise InstallationError(f"namespace {NAMESPACE} is not ready after {deadline:.0f} s: {'; '.join(state.problems[:6])}{more}. "
-                                    f"Look with: kubectl --namespace {NAMESPACE} get pods,events")
+            raise InstallationError(
+                f"namespace {NAMESPACE} is not ready after {deadline:.0f} s: {'; '.join(state.problems[:6])}{more}. "
+                f"Look with: kubectl --namespace {NAMESPACE} get pods,events"
+            )
         time.sleep(0.5)
 
 
@@ -190,6 +194,7 @@ def databases(bed: Bed) -> dict[str, content.Fingerprint]:
 
 def checksums(bed: Bed) -> dict[str, str]:
     """Checksum of each database ("database/circle") and of the files of each other volume ("volume/mongodb-0/datadir"), read from the pods."""
+
     def of_volume(volume: str) -> str:
         pod, container, mount = SEEDED_VOLUMES[volume]
         return content.volume_checksum(_in_pod(bed, pod, container, content.volume_script(mount)).splitlines())
@@ -231,8 +236,10 @@ def destroy(bed: Bed, deadline: float = 120) -> None:
         while left := names():
             if time.monotonic() > end:
                 seen = f"{', '.join(left[:5])} ({len(left)} in all)"
-                raise InstallationError(f"{seen} still there {deadline:.0f} s after the removal of {NAMESPACE} began. "
-                                        f"Look with: kubectl --namespace {NAMESPACE} get pods,events")
+                raise InstallationError(
+                    f"{seen} still there {deadline:.0f} s after the removal of {NAMESPACE} began. "
+                    f"Look with: kubectl --namespace {NAMESPACE} get pods,events"
+                )
             time.sleep(0.5)
 
     def volumes() -> list[str]:

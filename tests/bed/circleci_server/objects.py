@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The Kubernetes objects of an installation shaped like CircleCI Server 3.x, as data; its programs are twins except for PostgreSQL."""
+
 from __future__ import annotations
 
 import base64
@@ -139,8 +140,13 @@ def _metadata(name: str, labels: dict[str, str] | None = None) -> Object:
 
 
 def _secret(name: str, key: str) -> Object:
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": _metadata(name), "type": "Opaque",
-            "data": {key: base64.b64encode(bed_password(name).encode()).decode()}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _metadata(name),
+        "type": "Opaque",
+        "data": {key: base64.b64encode(bed_password(name).encode()).decode()},
+    }
 
 
 def _serve(workload: Workload, container: str) -> str:
@@ -152,28 +158,48 @@ def _serve(workload: Workload, container: str) -> str:
         start = [f"httpd -f -p {workload.port} -h /tmp/www &"]
     else:
         start = ["sleep 2147483647 &"]
-    return "\n".join(["trap 'kill $(jobs -p) 2>/dev/null; exit 0' TERM INT", "mkdir -p /tmp/www",
-                      f"echo {workload.name} >/tmp/www/index.html", "echo ok >/tmp/www/status", *start, "wait"])
+    return "\n".join(
+        [
+            "trap 'kill $(jobs -p) 2>/dev/null; exit 0' TERM INT",
+            "mkdir -p /tmp/www",
+            f"echo {workload.name} >/tmp/www/index.html",
+            "echo ok >/tmp/www/status",
+            *start,
+            "wait",
+        ]
+    )
 
 
 def _env(workload: Workload) -> list[Object]:
     if workload.name == "postgresql":
-        return [{"name": "POSTGRES_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "postgresql", "key": "postgresql-password"}}},
-                {"name": "PGHOST", "value": "/tmp"}]
+        return [
+            {"name": "POSTGRES_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "postgresql", "key": "postgresql-password"}}},
+            {"name": "PGHOST", "value": "/tmp"},
+        ]
     if workload.name == "mongodb":
         return [{"name": "MONGODB_ROOT_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "mongodb", "key": "mongodb-root-password"}}}]
     if workload.name == "frontend":
         # as in the installation: the password and both keysets stand in clear in the Deployment
-        values = {"POSTGRES_HOST": "postgresql", "POSTGRES_PORT": "5432", "POSTGRES_USERNAME": "postgres",
-                  "POSTGRES_PASSWORD": bed_password("postgresql"),
-                  "CIRCLE_SECRETS__KEYSET__SIGN": bed_password("signing keyset"), "CIRCLE_SECRETS__KEYSET__CRYPT": bed_password("encryption keyset")}
+        values = {
+            "POSTGRES_HOST": "postgresql",
+            "POSTGRES_PORT": "5432",
+            "POSTGRES_USERNAME": "postgres",
+            "POSTGRES_PASSWORD": bed_password("postgresql"),
+            "CIRCLE_SECRETS__KEYSET__SIGN": bed_password("signing keyset"),
+            "CIRCLE_SECRETS__KEYSET__CRYPT": bed_password("encryption keyset"),
+        }
         return [{"name": name, "value": value} for name, value in values.items()]
     return []
 
 
 def _container(workload: Workload, name: str) -> Object:
-    container: Object = {"name": name, "image": BUSYBOX_IMAGE, "imagePullPolicy": "IfNotPresent", "command": ["sh", "-c", _serve(workload, name)],
-                         "resources": TINY}
+    container: Object = {
+        "name": name,
+        "image": BUSYBOX_IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sh", "-c", _serve(workload, name)],
+        "resources": TINY,
+    }
     if name != workload.container_names[0]:
         return container
     container["ports"] = [{"name": "main", "containerPort": workload.port}]
@@ -186,17 +212,24 @@ def _container(workload: Workload, name: str) -> Object:
         container["volumeMounts"] = [{"name": workload.volume.name, "mountPath": workload.volume.mount}]
     if workload.name == "postgresql":
         probe = ["sh", "-c", "exec /usr/lib/postgresql/*/bin/pg_isready -q -h 127.0.0.1 -U postgres"]
-        container |= {"image": POSTGRESQL_IMAGE, "command": ["/usr/local/bin/postgresql-entrypoint"],
-                      "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
-                      "readinessProbe": {"exec": {"command": probe}, "periodSeconds": 5, "timeoutSeconds": 5}}
+        container |= {
+            "image": POSTGRESQL_IMAGE,
+            "command": ["/usr/local/bin/postgresql-entrypoint"],
+            "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
+            "readinessProbe": {"exec": {"command": probe}, "periodSeconds": 5, "timeoutSeconds": 5},
+        }
         container["volumeMounts"].append({"name": "initdb", "mountPath": "/docker-entrypoint-initdb.d"})
     return container
 
 
 def _pod(workload: Workload) -> Object:
     annotations = dict(KOTS_ANNOTATIONS)
-    spec: Object = {"enableServiceLinks": False, "automountServiceAccountToken": False, "terminationGracePeriodSeconds": 5,
-                    "containers": [_container(workload, name) for name in workload.container_names]}
+    spec: Object = {
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 5,
+        "containers": [_container(workload, name) for name in workload.container_names],
+    }
     if workload.service_account:
         spec["serviceAccountName"] = workload.service_account
     if workload.volume:
@@ -215,22 +248,33 @@ def _controller(workload: Workload) -> Object:
     if workload.kind == "StatefulSet":
         spec["serviceName"] = workload.name
         if workload.volume:
-            spec["volumeClaimTemplates"] = [{
-                "metadata": {"name": workload.volume.name, "labels": {**KOTS_LABELS, **workload.pod_labels}},
-                "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": workload.volume.size}}}}]
+            spec["volumeClaimTemplates"] = [
+                {
+                    "metadata": {"name": workload.volume.name, "labels": {**KOTS_LABELS, **workload.pod_labels}},
+                    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": workload.volume.size}}},
+                }
+            ]
     return {"apiVersion": "apps/v1", "kind": workload.kind, "metadata": _metadata(workload.name, workload.pod_labels), "spec": spec}
 
 
 def _service(name: str, workload: Workload, ports: dict[int, int], kind: str) -> Object:
     listed = [{"name": f"port-{port}", "port": port, "targetPort": target} for port, target in ports.items()]
-    return {"apiVersion": "v1", "kind": "Service", "metadata": _metadata(name, workload.pod_labels),
-            "spec": {"type": kind, "selector": workload.pod_labels, "ports": listed}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(name, workload.pod_labels),
+        "spec": {"type": kind, "selector": workload.pod_labels, "ports": listed},
+    }
 
 
 def _bot_token_job() -> Object:
     command = ["sh", "-c", "until wget -q -O /dev/null http://mongodb:27017/status; do sleep 1; done; echo bot token injected"]
-    pod: Object = {"restartPolicy": "OnFailure", "enableServiceLinks": False, "automountServiceAccountToken": False, "containers": [
-        {"name": "inject-bottoken", "image": BUSYBOX_IMAGE, "imagePullPolicy": "IfNotPresent", "resources": TINY, "command": command}]}
+    pod: Object = {
+        "restartPolicy": "OnFailure",
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": False,
+        "containers": [{"name": "inject-bottoken", "image": BUSYBOX_IMAGE, "imagePullPolicy": "IfNotPresent", "resources": TINY, "command": command}],
+    }
     template = {"metadata": {"labels": {**KOTS_LABELS, "app": "inject-bottoken"}, "annotations": dict(KOTS_ANNOTATIONS)}, "spec": pod}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": _metadata(JOB), "spec": {"backoffLimit": 4, "template": template}}
 

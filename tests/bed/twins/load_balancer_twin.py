@@ -10,6 +10,7 @@ is deleted, or changes its type, gives its address back. An address that was giv
 that is deleted and made again has another one. With --hostnames the status names a host and no address, as on EKS.
 The traffic itself is kube-proxy's: inside the cluster it serves an address of a status like a ClusterIP. No address outside the pool is touched.
 """
+
 from __future__ import annotations
 
 import argparse

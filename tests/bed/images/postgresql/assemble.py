@@ -10,6 +10,7 @@ What apt would install for `postgresql` on an empty machine is asked of apt (a s
 and of them only the server's programs, the libraries these load, its data files, one locale and the time zones go into the image.
 The machine's own packages stay as they are: nothing of it is installed, started or read.
 """
+
 from __future__ import annotations
 
 import os
@@ -57,9 +58,12 @@ def server_package(packages: dict[str, str]) -> tuple[str, str]:
 
 def download(packages: dict[str, str], folder: Path) -> None:
     """Unpack the packages that can hold a needed file into folder/root."""
-    wanted = [f"{name}={version}" for name, version in packages.items()
-              if (name.startswith(("lib", "zlib", "postgresql-")) and not name.startswith(("libllvm", "libperl", "libz3", "libjson")))
-              or name in ("busybox-static", "tzdata", "tzdata-legacy")]
+    wanted = [
+        f"{name}={version}"
+        for name, version in packages.items()
+        if (name.startswith(("lib", "zlib", "postgresql-")) and not name.startswith(("libllvm", "libperl", "libz3", "libjson")))
+        or name in ("busybox-static", "tzdata", "tzdata-legacy")
+    ]
     archives = folder / "archives"
     archives.mkdir()
     # apt's own sandbox user cannot write into a private temporary directory
@@ -131,8 +135,11 @@ def assemble(destination: Path) -> str:
         modules = [module for module in sorted((home / "lib").glob("*.so")) if not UNUSED_MODULES.match(module.name)]
         share = root / "usr/share/postgresql" / major
         data = [path for path in share.rglob("*") if (path.is_file() or path.is_symlink()) and "man" not in path.relative_to(share).parts]
-        zones = [path for path in (root / "usr/share/zoneinfo").rglob("*")
-                 if not path.is_dir() and path.relative_to(root / "usr/share/zoneinfo").parts[0] not in ("posix", "right", "localtime")]
+        zones = [
+            path
+            for path in (root / "usr/share/zoneinfo").rglob("*")
+            if not path.is_dir() and path.relative_to(root / "usr/share/zoneinfo").parts[0] not in ("posix", "right", "localtime")
+        ]
         locale = [path for path in (root / "usr/lib/locale/C.utf8").rglob("*") if path.is_file()]
         if not locale:
             raise AssembleError("the package libc-bin brought no locale C.utf8")
