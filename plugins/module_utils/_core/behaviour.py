@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import Conflict, OperationError
+from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import AnswerLost, Conflict, OperationError
 from ansible_collections.serverops.circleci.plugins.module_utils._core.secret import Mask
 from ansible_collections.serverops.circleci.plugins.module_utils._core.transport import Guard, Record, Request
 
@@ -104,14 +104,20 @@ def ensure(managed: Managed[Observed], context: Context) -> dict[str, Any]:
             for step in plan.steps:
                 managed.apply(step)
             break
-        except Conflict:
-            if not left:
-                raise
+        except (Conflict, AnswerLost) as error:
+            # somebody else was first, or a change may have arrived: look, and plan from what is there
             observed = managed.read()
             plan = managed.plan(observed)
+            if plan.changed and (not left or (isinstance(error, AnswerLost) and not _may_go_on(plan))):
+                raise
     own = managed.prove(plan, observed)
     written = [request.shown() for request in context.record.written]
     return _result(first, bool(written), written, own)
+
+
+def _may_go_on(plan: Plan) -> bool:
+    """Tell whether what is left of a plan may be sent after an answer was lost: not when it would make something a second time."""
+    return all(step.request.method != "POST" for step in plan.steps)
 
 
 def _result(plan: Plan, changed: bool, requests: list[dict[str, str]], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import ipaddress
 import os
 import sys
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ class Connection:
     base_url: without a slash at the end. origin: where the login came from, in words for messages.
     authority: PEM of the CAs to trust (the system's when empty). certificate: PEM of client certificate and key.
     server_name: the name to expect in the server's certificate, when it differs from the URL's. proxy: URL, or empty.
+    learned: called with every secret that is held, before each request, so that one made at run time is masked before it can be printed.
     Nothing is sent before `pool` or `headers` is first used, except that EKS and GKE are asked for endpoint and CA.
     """
 
@@ -64,13 +65,22 @@ class Connection:
     namespace: str = ""
     authority_option: str = "ca_cert"
     certificate_option: str = "client_cert"
+    learned: Callable[..., None] = field(default=lambda *secrets: None, repr=False)
     _pool: Any = field(default=None, repr=False)
     _context: Any = field(default=None, repr=False)
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any], environ: Mapping[str, str] | None = None, root: str = "/") -> Connection:
+    def from_options(
+        cls,
+        options: Mapping[str, Any],
+        *,
+        learned: Callable[..., None] = lambda *secrets: None,
+        environ: Mapping[str, str] | None = None,
+        root: str = "/",
+    ) -> Connection:
         """Make a connection of the options in `arguments.ARGUMENTS`.
 
+        learned: called with what must not be printed (any number of strings), as soon as it is known.
         environ and root: where the environment variables and the files of a pod are looked for; the process's own by default.
         Raises InputError, LibraryMissing, or OperationError when a cloud does not say where the cluster is.
         """
@@ -78,7 +88,9 @@ class Connection:
             raise LibraryMissing("kubernetes", sys.executable, f"its part urllib3: {URLLIB3_ERROR}", "requests to a Kubernetes cluster")
         environ = os.environ if environ is None else environ
         arguments.check(options)
+        learned(*arguments.secrets_in(options))
         made = cls._logged_in(options, environ, root)
+        made.learned = learned
         if arguments.given(options, "host"):
             made.base_url = str(options["host"]).rstrip("/")
         if arguments.given(options, "api_key"):
@@ -206,6 +218,7 @@ class Connection:
     def headers(self) -> list[tuple[str, str]]:
         """Return the headers that say who we are; a group of the impersonated user is a line of its own."""
         authorization = self.credential.authorization()
+        self.learned(*self.secrets())
         return [("User-Agent", USER_AGENT), *([("Authorization", authorization)] if authorization else []), *self.impersonation]
 
     def renew(self) -> bool:

@@ -97,9 +97,7 @@ class Exchange:
         except BaseException:
             response.close()
             raise
-        if getattr(response, "length_remaining", None) in (0, None) and response._fp is not None and getattr(response._fp, "fp", None) is None:
-            response.release_conn()
-        else:
+        if response.connection is not None:  # urllib3 has given it back to the pool when the body was read to its end
             response.close()
 
 

@@ -98,34 +98,46 @@ class Verdict:
 class Judge:
     """Judges observations of one location in the order in which they come.
 
-    before: the stamp seen before the change; existed: whether the location was there before; asked_at: the API server's time at the
-    change. All three None, None and False: nothing was changed, any stamp that is new enough counts.
+    secret: the Secret with the location's own credentials, if it has one. before: the stamp seen before the change; existed: whether
+    the location was there before. asked_at: the API server's time of the change, None when nothing was changed: any stamp that is new
+    enough counts then. triggered: whether the change was one of the location itself, at which the server (1.10) validates at once.
     """
 
-    def __init__(self, secret: Mapping[str, Any] | None, before: datetime | None, existed: bool, asked_at: datetime | None, server_period: float = DEFAULT_PERIOD) -> None:
+    def __init__(
+        self,
+        secret: Mapping[str, Any] | None,
+        before: datetime | None,
+        *,
+        existed: bool,
+        asked_at: datetime | None,
+        triggered: bool,
+        server_period: float = DEFAULT_PERIOD,
+    ) -> None:
         self._secret = secret
-        self._server_period = server_period
-        self._stamps: list[datetime] = [before] if before else []
-        self._first_new: float | None = None
-        self._existed = existed
         self._before = before
+        self._existed = existed
         self._asked_at = asked_at
+        self._triggered = triggered
+        self._server_period = server_period
+        self._new: set[datetime] = set()
+        self._settling_since: float | None = None
 
     def looks_needed(self, location: Mapping[str, Any]) -> tuple[int, float]:
         """Return how many new stamps are needed, and for how many seconds to go on watching after that.
 
         A validation that was under way at the change may end after it and speak of the state before. It can only have been under way
-        when one was due. One that is long overdue hangs: its end does not count, the one after it does.
+        when one was due. One that is long overdue hangs: its end does not count, the one after it does. One that was just due is over
+        in a moment, and the one that the change triggered follows it at once.
         """
         if not self._existed or self._asked_at is None:
             return 1, 0.0
-        every = period(location, self._server_period)
         if self._before is None:
             return 2, 0.0
+        every = period(location, self._server_period)
         age = (self._asked_at - self._before).total_seconds()
-        if every and age > every + ENQUEUE_PERIOD + 5:
-            return 2, 0.0
-        return 1, SETTLE if every and age >= every - 2 else 0.0
+        if not every or age < every - 2:
+            return 1, 0.0
+        return (2, 0.0) if age > every + ENQUEUE_PERIOD + 5 or not self._triggered else (1, SETTLE)
 
     def judge(self, location: Mapping[str, Any], elapsed: float, now: datetime | None) -> Verdict:
         """Judge one observation; elapsed: seconds on a clock that only goes forward; now: the API server's time."""
@@ -137,19 +149,18 @@ class Judge:
             state += f" ({max(0, int((now - seen).total_seconds()))} s ago)"
         if seen is None or not phase or (needed is not None and seen < needed):
             return Verdict(False, phase, message, seen, f"{state}; a validation of {shown_time(needed)} or later is needed")
-        if seen not in self._stamps:
-            self._stamps.append(seen)
+        if seen != self._before:
+            self._new.add(seen)
         if self._asked_at is None:
             every = period(location, self._server_period)
-            if every and now and (now - seen).total_seconds() > 2 * every + ENQUEUE_PERIOD:
-                return Verdict(False, phase, message, seen, f"{state}; that is older than twice the validation period of {every:g} s")
+            oldest = max(2 * every, every + 2 * ENQUEUE_PERIOD)
+            if every and now and (now - seen).total_seconds() > oldest:
+                return Verdict(False, phase, message, seen, f"{state}; with a validation period of {every:g} s it must not be older than {oldest:g} s")
             return Verdict(True, phase, message, seen, state)
         looks, settle = self.looks_needed(location)
-        new = len(self._stamps) - (1 if self._before else 0)
-        if new < looks:
+        if len(self._new) < looks:
             return Verdict(False, phase, message, seen, f"{state}; that validation may have begun before the change, one more is needed")
-        if self._first_new is None:
-            self._first_new = elapsed
-        if elapsed - self._first_new < settle:
-            return Verdict(False, phase, message, seen, f"{state}; looking whether a later validation says otherwise")
+        self._settling_since = elapsed if self._settling_since is None else self._settling_since
+        if elapsed - self._settling_since < settle:
+            return Verdict(False, phase, message, seen, f"{state}; looking whether the next validation says otherwise")
         return Verdict(True, phase, message, seen, state)

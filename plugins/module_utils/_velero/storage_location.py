@@ -1,0 +1,516 @@
+# Copyright (c) 2026, serverops.circleci contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Velero BackupStorageLocation as a managed thing, with its own credentials, proven by a validation newer than the change.
+
+Private to this collection; may change without notice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Definition, Plan, Step, ensure
+from ansible_collections.serverops.circleci.plugins.module_utils._core.deadline import Deadline
+from ansible_collections.serverops.circleci.plugins.module_utils._core.difference import masked, merge_patch, patched
+from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import Absent, Forbidden, InputError, NotProven, OperationError
+from ansible_collections.serverops.circleci.plugins.module_utils._core.wait import Done, Pending, Waited, wait
+from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import arguments as login
+from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import resource, session
+from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.objects import Api
+from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.watch import snapshots
+from ansible_collections.serverops.circleci.plugins.module_utils._velero import duration, location_options, server, validation
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    **login.ARGUMENTS,
+    "name": {"type": "str", "required": True},
+    "namespace": {"type": "str", "default": "velero"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "provider": {"type": "str"},
+    "bucket": {"type": "str"},
+    "prefix": {"type": "str"},
+    "config": {"type": "dict"},
+    "object_storage_ca_cert": {"type": "str"},
+    "credential": {
+        "type": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "key": {"type": "str", "default": "cloud", "no_log": False},
+            "content": {"type": "str", "no_log": True},
+        },
+    },
+    "access_mode": {"type": "str", "choices": ["ReadWrite", "ReadOnly"]},
+    "default": {"type": "bool"},
+    "validation_frequency": {"type": "str"},
+    "backup_sync_period": {"type": "str"},
+}
+
+OWNER = "serverops.circleci/storage-location"
+"""Annotation of a Secret that this module made: the location that it was made for."""
+MADE_BY = {"app.kubernetes.io/managed-by": "serverops.circleci"}
+UNFINISHED = frozenset({"", "New", "Queued", "ReadyToStart", "InProgress", "Uploading", "UploadingPartialFailure", "Deleting"}) | {
+    name for phase in ("WaitingForPluginOperations", "Finalizing") for name in (phase, f"{phase}PartiallyFailed")
+}
+"""Phases of a Backup in which Velero still works on it (facts of 1.5 to 1.18)."""
+NAMES_SHOWN = 20
+
+
+HELD_UP = (
+    "Velero's server validates one location after the other: a store that does not answer, also that of another location, holds all of them up. "
+    "Look whether the server runs, whether its pod reaches the store, and into its log"
+)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What exists. secret: the one that the options name, or with state absent the one that was made for the location alone."""
+
+    installed: bool
+    namespace_exists: bool
+    location: dict[str, Any] | None
+    others: tuple[dict[str, Any], ...]
+    secret: dict[str, Any] | None
+    backups: tuple[dict[str, Any], ...]
+
+
+@dataclass
+class StorageLocation:
+    """One location, wanted as the options say."""
+
+    options: Mapping[str, Any]
+    api: Api
+    context: Context
+    # the API server's time of the last write to the location, and of the last write to anything that its validation reads
+    asked_at: datetime | None = field(default=None, init=False)
+    latest: datetime | None = field(default=None, init=False)
+
+    @property
+    def _name(self) -> str:
+        return str(self.options["name"])
+
+    @property
+    def _namespace(self) -> str:
+        return str(self.options["namespace"])
+
+    @property
+    def _target(self) -> str:
+        return resource.BACKUP_STORAGE_LOCATION.target(self._namespace, self._name)
+
+    def read(self) -> Observed:
+        """Read the location with its neighbours in one request, the Secret if one is named, the backups if they are concerned."""
+        try:
+            listing = self.api.list(resource.BACKUP_STORAGE_LOCATION, self._namespace)
+        except Absent:
+            return Observed(False, self._has_namespace(), None, (), None, ())
+        location = next((item for item in listing.items if item["metadata"]["name"] == self._name), None)
+        others = tuple(item for item in listing.items if item["metadata"]["name"] != self._name)
+        self.latest = validation.stamp(location) if location else None
+        secret = self._read_secret() if self.options["state"] == "present" else self._find_own_secret()
+        concerned = location is not None and (self.options["state"] == "absent" or self._moves(location))
+        backups = tuple(self.api.list(resource.BACKUP, self._namespace).items) if concerned else ()
+        backups = tuple(item for item in backups if (item.get("spec") or {}).get("storageLocation") == self._name)
+        exists = bool(listing.items) or self._has_namespace()
+        return Observed(True, exists, location, others, secret, backups)
+
+    def _has_namespace(self) -> bool:
+        return self.api.get(resource.NAMESPACE, "", self._namespace) is not None
+
+    def _read_secret(self) -> dict[str, Any] | None:
+        credential = self.options.get("credential")
+        return self.api.get(resource.SECRET, self._namespace, credential["name"]) if credential else None
+
+    def _find_own_secret(self) -> dict[str, Any] | None:
+        """Return the Secret that this module made for the location, found by its mark: a run that was killed may have left it alone."""
+        selector = ",".join(f"{name}={value}" for name, value in MADE_BY.items())
+        try:
+            found = self.api.list(resource.SECRET, self._namespace, label_selector=selector).items
+        except Forbidden as error:
+            self.context.warn(f"{self._target}: whether it has a Secret of its own was not looked up. {error}")
+            return None
+        return next((item for item in found if (item["metadata"].get("annotations") or {}).get(OWNER) == self._name), None)
+
+    def _moves(self, location: Mapping[str, Any]) -> bool:
+        there = location_options.canonical_spec(location["spec"])
+        wanted = location_options.canonical_spec(self._wanted_spec(location) | {"provider": self.options.get("provider") or there["provider"]})
+        return bool({"provider", "objectStorage"} & set(merge_patch(wanted, there)))
+
+    def _wanted_spec(self, location: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the fields of the spec that the options ask for; what an option leaves out is not in it."""
+        options = self.options
+        spec: dict[str, Any] = {}
+        storage: dict[str, Any] = {}
+        if options.get("provider") is not None:
+            spec["provider"] = options["provider"]
+        if options.get("bucket") is not None:
+            storage["bucket"] = options["bucket"]
+        if options.get("prefix") is not None:
+            storage["prefix"] = options["prefix"].strip("/") or None
+        if options.get("object_storage_ca_cert") is not None:
+            text = options["object_storage_ca_cert"].strip()
+            storage["caCert"] = location_options.encoded(text + "\n") if text else None
+        if storage:
+            spec["objectStorage"] = storage
+        if options.get("config") is not None:
+            config: dict[str, Any] = dict(location_options.config_of(options["config"]))
+            there = (location or {}).get("spec", {}).get("config") or {}
+            # a setting that is no longer wanted goes; what the server left there is not ours to remove
+            config |= {name: None for name in there if name not in config and name not in location_options.SERVER_CONFIG}
+            spec["config"] = config
+        if options.get("credential"):
+            spec["credential"] = {"name": options["credential"]["name"], "key": options["credential"]["key"]}
+        for option, name in (("access_mode", "accessMode"), ("default", "default")):
+            if options.get(option) is not None:
+                spec[name] = options[option]
+        for option, name in (("validation_frequency", "validationFrequency"), ("backup_sync_period", "backupSyncPeriod")):
+            if options.get(option) is not None:
+                spec[name] = duration.canonical(options[option])
+        return spec
+
+    def plan(self, observed: Observed) -> Plan:
+        """Return the steps to the wanted state. Pure."""
+        return self._plan_absent(observed) if self.options["state"] == "absent" else self._plan_present(observed)
+
+    # present
+
+    def _spec_patch(self, observed: Observed) -> dict[str, Any]:
+        """Return the smallest patch of the spec; fields that mean the same as what is there are left alone."""
+        there = observed.location["spec"] if observed.location else {}
+        wanted = self._wanted_spec(observed.location)
+        canonical_there = location_options.canonical_spec(there)
+        patch: dict[str, Any] = merge_patch(wanted, there)
+        after = location_options.canonical_spec(patched(there, patch))
+        same = {name for name in patch if canonical_there.get(name) == after.get(name)}
+        return {name: value for name, value in patch.items() if name not in same}
+
+    def _secret_step(self, observed: Observed) -> Step | None:
+        credential = self.options.get("credential")
+        if not credential or credential.get("content") is None:
+            return None
+        data = {credential["key"]: location_options.encoded(credential["content"])}
+        if observed.secret is None:
+            body = {"metadata": {"name": credential["name"], "labels": MADE_BY, "annotations": {OWNER: self._name}}, "type": "Opaque", "data": data}
+            return Step(resource.create(resource.SECRET, self._namespace, body), "the credentials are not there yet")
+        if merge_patch(data, observed.secret.get("data") or {}):
+            patch = {"metadata": {"resourceVersion": observed.secret["metadata"]["resourceVersion"]}, "data": data}
+            return Step(resource.merge_patch(resource.SECRET, self._namespace, credential["name"], patch), "the credentials differ")
+        return None
+
+    def _plan_present(self, observed: Observed) -> Plan:
+        steps: list[Step] = []
+        warnings: list[str] = []
+        wanted = self._wanted_spec(observed.location)
+        if observed.location is None:
+            for option in ("provider", "bucket"):
+                if not self.options.get(option):
+                    raise InputError(option, f"it is needed to make {self._target}, which does not exist", f"Give {option}")
+        if not observed.installed or not observed.namespace_exists:
+            what = "Velero's custom resources are not installed" if not observed.installed else f"namespace {self._namespace} does not exist"
+            if not self.context.check_mode:
+                raise NotProven("make", self._target, what, "Install Velero first")
+            warnings.append(f"{self._target}: {what}; an earlier task has to install Velero before this one can run")
+        secret_step = self._secret_step(observed)
+        steps += [secret_step] if secret_step else []
+        credential = self.options.get("credential")
+        if credential and credential.get("content") is None and not self._has_key(observed.secret, credential["key"]):
+            problem = "does not exist" if observed.secret is None else f"has no key {credential['key']}"
+            text = f"Secret {self._namespace}/{credential['name']} {problem}"
+            if not self.context.check_mode:
+                raise NotProven("use", self._target, text, "Make the Secret first, or give credential.content to have it made")
+            warnings.append(f"{self._target}: {text}; an earlier task has to make it")
+        location_step = self._location_step(observed, wanted)
+        losing = self._others_losing_default(observed) if wanted.get("default") is True else []
+        steps += self._ordered(observed, location_step, losing)
+        if observed.backups and location_step:
+            warnings.append(
+                f"{self._target} points elsewhere now: Velero will remove the {len(observed.backups)} Backup objects that it lists from the cluster. "
+                "Their data stay in the old place; a location that points there lists them again."
+            )
+        if wanted.get("default") is False and observed.location and observed.location["spec"].get("default"):
+            warnings.append(f"{self._target} is no longer the default and no other takes its place here: a backup then has to name its location.")
+        before, after = self._sides(observed, losing)
+        return Plan(tuple(steps), before, after, tuple(warnings))
+
+    @staticmethod
+    def _has_key(secret: Mapping[str, Any] | None, key: str) -> bool:
+        return secret is not None and key in (secret.get("data") or {})
+
+    def _location_step(self, observed: Observed, wanted: Mapping[str, Any]) -> Step | None:
+        kind = resource.BACKUP_STORAGE_LOCATION
+        if observed.location is None:
+            body = {"metadata": {"name": self._name}, "spec": patched({}, wanted)}
+            return Step(resource.create(kind, self._namespace, body), "the location is not there yet")
+        patch = self._spec_patch(observed)
+        if not patch:
+            return None
+        version = observed.location["metadata"]["resourceVersion"]
+        body = {"metadata": {"resourceVersion": version}, "spec": patch}
+        return Step(resource.merge_patch(kind, self._namespace, self._name, body), f"{', '.join(sorted(patch))} differ")
+
+    @staticmethod
+    def _others_losing_default(observed: Observed) -> list[dict[str, Any]]:
+        return [other for other in observed.others if (other.get("spec") or {}).get("default")]
+
+    def _ordered(self, observed: Observed, own: Step | None, losing: list[dict[str, Any]]) -> list[Step]:
+        """Return own and the others' steps in the order in which the server does not undo them.
+
+        Of several defaults the server (1.11 and newer) keeps the one that was created last and strips the others, so an older location
+        becomes the default only after the newer one has given it up.
+        """
+        release = [
+            Step(
+                resource.merge_patch(
+                    resource.BACKUP_STORAGE_LOCATION,
+                    self._namespace,
+                    other["metadata"]["name"],
+                    {"metadata": {"resourceVersion": other["metadata"]["resourceVersion"]}, "spec": {"default": False}},
+                ),
+                f"{self._name} becomes the only default",
+            )
+            for other in losing
+        ]
+        mine = [own] if own else []
+        created = (observed.location or {}).get("metadata", {}).get("creationTimestamp")
+        newest = created is None or all(other["metadata"].get("creationTimestamp", "") < created for other in losing)
+        # a location that is made here must not be without a default meanwhile; a server up to 1.9 would name one itself
+        return mine + release if newest and observed.location is None else release + mine
+
+    def _sides(self, observed: Observed, losing: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+        credential = self.options.get("credential")
+        key = (observed.secret or {}).get("metadata", {}).get("uid", "")
+        before: dict[str, Any] = {}
+        after: dict[str, Any] = {}
+        if observed.location is not None:
+            before["storage_location"] = spec_view(self._name, observed.location["spec"])
+        spec = patched(observed.location["spec"] if observed.location else {}, self._spec_patch(observed) if observed.location else self._wanted_spec(None))
+        after["storage_location"] = spec_view(self._name, spec)
+        if credential and credential.get("content") is not None:
+            name, field_name = credential["name"], credential["key"]
+            if observed.secret is not None:
+                there = {item: location_options.decoded(value) for item, value in (observed.secret.get("data") or {}).items()}
+                before["secret"] = masked({"name": name, "data": {field_name: there.get(field_name)}}, [("data", "*")], key)
+            after["secret"] = masked({"name": name, "data": {field_name: credential["content"]}}, [("data", "*")], key)
+        if losing:
+            before["other_defaults"] = sorted(other["metadata"]["name"] for other in losing)
+            after["other_defaults"] = []
+        return before, after
+
+    # absent
+
+    def _plan_absent(self, observed: Observed) -> Plan:
+        location = observed.location
+        steps: list[Step] = []
+        warnings: list[str] = []
+        before: dict[str, Any] = {}
+        if location is not None:
+            working = sorted(item["metadata"]["name"] for item in observed.backups if ((item.get("status") or {}).get("phase") or "") in UNFINISHED)
+            if working:
+                raise NotProven("remove", self._target, f"Velero still works on backup {', '.join(working[:NAMES_SHOWN])}", "Wait until it is finished, or delete it")
+            uid = location["metadata"]["uid"]
+            steps.append(Step(resource.delete(resource.BACKUP_STORAGE_LOCATION, self._namespace, self._name, uid=uid), "the location is not wanted"))
+            before["storage_location"] = spec_view(self._name, location["spec"])
+            if location["spec"].get("default"):
+                warnings.append(f"{self._target} was the default: a backup now has to name its location, until another one is made the default.")
+            if observed.backups:
+                warnings.append(backups_fate(self._target, len(observed.backups)))
+        if observed.secret is not None and not self._used_by_others(observed):
+            metadata = observed.secret["metadata"]
+            steps.append(Step(resource.delete(resource.SECRET, self._namespace, metadata["name"], uid=metadata["uid"]), "it was made for this location only"))
+            before["secret"] = {"name": metadata["name"]}
+        return Plan(tuple(steps), before, {}, tuple(warnings))
+
+    @staticmethod
+    def _used_by_others(observed: Observed) -> bool:
+        name = (observed.secret or {}).get("metadata", {}).get("name")
+        return any(((other.get("spec") or {}).get("credential") or {}).get("name") == name for other in observed.others)
+
+    # apply and prove
+
+    def apply(self, step: Step) -> None:
+        """Send a step. A write to the location waits until the second of the last stamp is over, so that its validation shows a new one."""
+        request = step.request
+        own = request.path == resource.BACKUP_STORAGE_LOCATION.path(self._namespace, self._name) or (request.method == "POST" and "spec" in request.body)
+        if own and request.method != "DELETE":
+            self._wait_for_next_second()
+        session.carry_out(self.api, request)
+        self.latest = self.api.server_time()
+        if own:
+            self.asked_at = self.api.server_time()
+
+    def _wait_for_next_second(self) -> None:
+        """Let the second of the last stamp, and of the last write to the Secret, pass. Clocks that differ by more than that are not waited for."""
+        if self.latest is not None:
+            left = (self.latest + timedelta(seconds=1) - self.api.server_time()).total_seconds()
+            if 0 < left <= validation.SETTLE:
+                self.api.transport.deadline.pause(left)
+
+    def prove(self, plan: Plan, observed: Observed) -> dict[str, Any]:
+        """Look until the location is gone, or available by a validation that is new enough."""
+        if self.options["state"] == "absent":
+            return self._prove_absent(plan, observed)
+        waited = self._prove_available(plan, observed)
+        result = {"storage_location": shown(waited.seen)}
+        return result | {"waited": waited.shown()} if plan.changed else result
+
+    def predicted(self, plan: Plan, observed: Observed) -> dict[str, Any]:
+        """Return the location as it would be, without a status."""
+        if self.options["state"] == "absent":
+            return {"storage_location": None, "backups": backups_view(self._target, observed.backups)}
+        after = plan.after.get("storage_location")
+        return {"storage_location": dict(after) | {"namespace": self._namespace} if after else None}
+
+    def _prove_absent(self, plan: Plan, observed: Observed) -> dict[str, Any]:
+        result: dict[str, Any] = {"storage_location": None, "backups": backups_view(self._target, observed.backups)}
+        if not plan.changed:
+            return result
+
+        def judge(seen: dict[str, Any] | None) -> Done | Pending:
+            if seen is None:
+                return Done(None, "gone")
+            finalizers = ", ".join(seen["metadata"].get("finalizers") or [])
+            return Pending(f"still there{f', held by finalizers {finalizers}' if finalizers else ''}")
+
+        seen = snapshots(self.api, resource.BACKUP_STORAGE_LOCATION, self._namespace, self._name, deadline=self.api.transport.deadline)
+        waited = wait(seen, judge, self.api.transport.deadline, self.context.progress, "remove", self._target, "Look for finalizers on the object")
+        return result | {"waited": waited.shown()}
+
+    def _prove_available(self, plan: Plan, observed: Observed) -> Waited[Any]:
+        secret = self._read_secret() if plan.changed else observed.secret
+        before = validation.stamp(observed.location) if observed.location else None
+        judging = validation.Judge(
+            secret,
+            before,
+            existed=observed.location is not None,
+            asked_at=self.asked_at or (self.api.server_time() if self._secret_step(observed) else None),
+            triggered=self.asked_at is not None,
+        )
+        if self.asked_at is None and plan.changed and observed.location and not validation.period(observed.location):
+            raise NotProven(
+                "prove", self._target, "only the credentials changed, and periodic validation is switched off for this location", "Set validation_frequency, such as 1m"
+            )
+
+        def judge(seen: dict[str, Any] | None) -> Done | Pending:
+            if seen is None:
+                return Pending("it is not there; somebody removed it, or an old state was seen")
+            if self._spec_patch(Observed(True, True, seen, (), None, ())):
+                return Pending("it is not as it was written; somebody else changes it, or an old state was seen")
+            verdict = judging.judge(seen, self.api.transport.deadline.elapsed(), self.api.server_time())
+            if not verdict.final:
+                return Pending(verdict.text)
+            if verdict.phase != "Available":
+                raise self._unavailable(verdict)
+            return Done(None, verdict.text)
+
+        if not plan.changed and observed.location is not None:
+            verdict = judge(observed.location)
+            if isinstance(verdict, Done):
+                return Waited(observed.location, None, 0.0, verdict.last)
+        limit = self.api.transport.deadline
+        if not plan.changed and observed.location is not None:
+            # nothing was asked of the server, so the next periodic validation has to come within this time
+            limit = Deadline(min(self.api.transport.deadline.remaining(), 2 * validation.period(observed.location) + validation.ENQUEUE_PERIOD))
+        seen = snapshots(self.api, resource.BACKUP_STORAGE_LOCATION, self._namespace, self._name, deadline=limit)
+        waited = wait(seen, judge, limit, self.context.progress, "prove", self._target, HELD_UP)
+        if plan.changed and self.options.get("default"):
+            self._prove_only_default()
+        return waited
+
+    def _prove_only_default(self) -> None:
+        listing = self.api.list(resource.BACKUP_STORAGE_LOCATION, self._namespace)
+        names = sorted(item["metadata"]["name"] for item in listing.items if item["spec"].get("default"))
+        if names != [self._name]:
+            raise NotProven(
+                "make the default",
+                self._target,
+                f"the default is now {', '.join(names) or 'none'}: somebody else or Velero's server changed it back",
+                "Run the task again; if it comes back, look at the server's --default-backup-storage-location",
+            )
+
+    def _unavailable(self, verdict: validation.Verdict) -> OperationError:
+        message = verdict.message or server.last_log_line(self.api, self._namespace, self._name)
+        seen = f"Velero's server says {verdict.phase} (validated {validation.shown_time(verdict.stamp)}): {message or 'it gives no reason'}"
+        return NotProven("prove", self._target, self.context.mask.text(seen), next_step(message))
+
+
+def next_step(message: str) -> str:
+    """Return what to do about a server's message about a location."""
+    lower = message.lower()
+    for signs, step in (
+        (("nosuchbucket", "bucket doesn't exist", "notfound", "bucket does not exist"), "Make the bucket, or correct bucket and the address of the store"),
+        (("signaturedoesnotmatch", "invalid jwt signature"), "The key does not fit the account: correct credential.content"),
+        (("invalidaccesskeyid",), "The store does not know this access key: correct credential.content"),
+        (("x509", "certificate"), "Give the store's CA in object_storage_ca_cert"),
+        (("accessdenied", "forbidden", "status code: 403", "statuscode: 403"), "Grant the account the rights to list, read, write and delete in the bucket"),
+        (("authorizationheadermalformed", "region"), "Correct config.region"),
+        (("no such host", "connection refused", "dial tcp", "timeout", "network is unreachable"), "Correct the address of the store, or the network between Velero's pod and it"),
+        (("invalid top-level directories",), "The bucket holds other things: give a prefix of its own, or another bucket"),
+        (("unable to locate objectstore plugin",), "Install the provider's plugin in Velero, or correct provider"),
+        (("config has invalid keys",), "Remove the setting that the plugin does not know from config"),
+        (("unable to get credentials", "missing data for key", "unable to get key for secret"), "Make the Secret, or correct credential"),
+    ):
+        if any(sign in lower for sign in signs):
+            return step
+    return "Look into the log of Velero's server"
+
+
+def spec_view(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a location's wanted side with the names of this module's options; what is not set is left out."""
+    storage = spec.get("objectStorage") or {}
+    config = {key: value for key, value in (spec.get("config") or {}).items() if key not in location_options.SERVER_CONFIG}
+    view: dict[str, Any] = {
+        "name": name,
+        "provider": spec.get("provider"),
+        "bucket": storage.get("bucket"),
+        "prefix": storage.get("prefix") or None,
+        "config": config,
+        "object_storage_ca_cert": location_options.decoded(storage.get("caCert")) or None,
+        "credential": dict(spec["credential"]) if spec.get("credential") else None,
+        "access_mode": spec.get("accessMode") or "ReadWrite",
+        "default": bool(spec.get("default")),
+        "validation_frequency": spec.get("validationFrequency"),
+        "backup_sync_period": spec.get("backupSyncPeriod"),
+    }
+    return {key: value for key, value in json.loads(json.dumps(view)).items() if value is not None}
+
+
+def shown(location: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a location as results show it: the options' names, the namespace, and what the server says of it."""
+    status = location.get("status") or {}
+    metadata = location["metadata"]
+    return spec_view(metadata["name"], location["spec"]) | {
+        "namespace": metadata.get("namespace"),
+        "phase": status.get("phase"),
+        "message": status.get("message") or None,
+        "last_validation_time": status.get("lastValidationTime"),
+        "last_synced_time": status.get("lastSyncedTime"),
+    }
+
+
+def backups_fate(target: str, count: int) -> str:
+    """Return the sentence about the backups of a location that goes."""
+    return (
+        f"{target}: the {count} Backup objects that name it stay in the cluster, but cannot be restored from without it. "
+        "Their data stay in the bucket; a location that points there makes them usable again."
+    )
+
+
+def backups_view(target: str, backups: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+    """Return what becomes of the backups of a location that goes."""
+    names = sorted(item["metadata"]["name"] for item in backups)
+    return {"count": len(names), "names": names[:NAMES_SHOWN], "fate": backups_fate(target, len(names)) if names else None}
+
+
+def manage(options: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Check the options, log in, and bring the location to the wanted state."""
+    location_options.check_name("name", str(options["name"]))
+    location_options.check_name("namespace", str(options["namespace"]), label=True)
+    if options["state"] == "present":
+        location_options.check_present(options)
+    api = session.log_in(options, context)
+    return ensure(StorageLocation(options, api, context), context)
+
+
+DEFINITION = Definition("velero_storage_location", ARGUMENTS, manage)
