@@ -15,7 +15,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.deadline import Deadline
@@ -36,48 +35,54 @@ STALE_LISTS = 3
 """How many lists in a row that are older than what was seen already are thrown away before one is believed (a restored etcd)."""
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """The objects as they are now. changed: something is different from the snapshot before; False for a mere sign of life."""
-
-    items: tuple[Document, ...]
-    changed: bool
-
-    @property
-    def item(self) -> Document | None:
-        """Return the one object that was asked for by name, or None when it is not there."""
-        return self.items[0] if self.items else None
-
-
 def snapshots(
     api: Api,
     resource: Resource,
+    namespace: str,
+    name: str,
+    *,
+    deadline: Deadline | None = None,
+    start_version: str = "",
+    known: Document | None = None,
+    tick: float = TICK,
+) -> Iterator[Document | None]:
+    """Yield one object (None when it is not there) at once, then whenever it changes, and about every `tick` seconds when it does not.
+
+    deadline: the transport's by default; the iteration ends when it is over, without an error, so that the caller can say what was
+    last seen. start_version and known: begin after a resourceVersion at which the object was read, without a list.
+    Closed, hung and cut streams, lines that are no JSON and an expired resourceVersion lead to a new list. Raises what a list
+    raises the first time; later on a server that is not reachable or busy is waited for, and only a refusal is raised (Forbidden
+    names the verb "watch" when only that is missing).
+    """
+    view = _View(api, resource, namespace, name, "")
+    view.start(start_version, [known] if known else [])
+    for _unused in _follow(api, view, deadline or api.transport.deadline, tick):
+        items = view.items()
+        yield items[0] if items else None
+
+
+def listings(
+    api: Api,
+    resource: Resource,
     namespace: str = "",
-    name: str = "",
     *,
     label_selector: str = "",
     deadline: Deadline | None = None,
     start_version: str = "",
     known: Iterable[Document] = (),
     tick: float = TICK,
-) -> Iterator[Snapshot]:
-    """Yield the objects at once, then whenever they change, and about every `tick` seconds when nothing does.
+) -> Iterator[list[Document]]:
+    """Yield all objects of a kind, sorted by namespace and name, as `snapshots` does for one. An empty namespace means all."""
+    view = _View(api, resource, namespace, "", label_selector)
+    view.start(start_version, known)
+    for _unused in _follow(api, view, deadline or api.transport.deadline, tick):
+        yield view.items()
 
-    name or label_selector choose the objects; an empty namespace means all. deadline: the transport's by default; the iteration ends
-    when it is over, without an error, so that the caller can say what was last seen. start_version and known: begin after a
-    resourceVersion at which these objects were read, without a list.
-    Closed, hung and cut streams, lines that are no JSON and an expired resourceVersion lead to a new list. Raises what a list
-    raises the first time; later on a server that is not reachable or busy is waited for, and only a refusal is raised (Forbidden
-    names the verb "watch" when only that is missing).
-    """
-    view = _View(api, resource, namespace, name, label_selector)
-    deadline = deadline or api.transport.deadline
-    if start_version:
-        view.version = start_version
-        view.take(known)
-    else:
-        view.read()
-    yield view.snapshot(changed=True)
+
+def _follow(api: Api, view: _View, deadline: Deadline, tick: float) -> Iterator[None]:
+    """Keep a view up to date; yield whenever it may have changed, and at least about every `tick` seconds."""
+    view.ready()
+    yield
     pause = 0.0
     while not deadline.over:
         began = time.monotonic()
@@ -85,24 +90,22 @@ def snapshots(
         trusted = True
         try:
             for event in window.events(tick, deadline):
-                changed = False
                 if event is not None:
                     trusted = view.apply(event)
                     if not trusted:
                         break
-                    changed = event.get("type") != "BOOKMARK"
-                yield view.snapshot(changed=changed)
+                yield
             trusted = trusted and not window.broken
         finally:
             window.close()
         # a stream that ends at once, again and again, must not become a storm of requests
         pause = min(LONGEST_PAUSE, max(0.2, pause * 2)) if time.monotonic() - began < 1.0 else 0.0
         if not trusted and not deadline.over:
-            changed = view.read_again()
-            yield view.snapshot(changed=changed)
+            view.read_again()
+            yield
         if pause and not deadline.over:
             deadline.pause(pause)
-            yield view.snapshot(changed=False)
+            yield
 
 
 class _View:
@@ -123,8 +126,19 @@ class _View:
             self._resource, self._namespace, resource_version=self.version, seconds=seconds, name=self._name, label_selector=self._label_selector
         )
 
-    def snapshot(self, *, changed: bool) -> Snapshot:
-        return Snapshot(tuple(self._objects[key] for key in sorted(self._objects)), changed)
+    def start(self, version: str, known: Iterable[Document]) -> None:
+        """Take what the caller has read already, if it has."""
+        self.version = version
+        if version:
+            self.take(known)
+
+    def ready(self) -> None:
+        """List, unless the caller has."""
+        if not self.version:
+            self.read()
+
+    def items(self) -> list[Document]:
+        return [self._objects[key] for key in sorted(self._objects)]
 
     def take(self, items: Iterable[Document]) -> None:
         self._objects = {_key(item): item for item in items if not self._name or item["metadata"]["name"] == self._name}
@@ -139,18 +153,15 @@ class _View:
         self.version = listing.resource_version
         self.take(listing.items)
 
-    def read_again(self) -> bool:
-        """List anew; tell whether that changed anything. A server that is away or busy is left for the next round."""
-        before = self._objects
+    def read_again(self) -> None:
+        """List anew. A server that is away or busy is left for the next round."""
         try:
             self.read()
         except (Unreachable, DeadlineOver):
-            return False
+            return
         except Refused as refusal:
-            if refusal.status == 429 or (refusal.status or 0) >= 500:
-                return False
-            raise
-        return self._objects != before
+            if refusal.status != 429 and (refusal.status or 0) < 500:
+                raise
 
     def apply(self, event: Document) -> bool:
         """Take an event of a watch; False when it says that a new list is needed."""
