@@ -128,7 +128,7 @@ class Transport:
     """
 
     def __init__(self, exchange: Exchange, guard: Guard, deadline: Deadline, explain: Explain, record: Record | None = None) -> None:
-        self._exchange = exchange
+        self.exchange = exchange
         self._guard = guard
         self._explain = explain
         self.deadline = deadline
@@ -165,7 +165,7 @@ class Transport:
             tried += 1
             self.record.counts[request.effect] += 1
             try:
-                answer = _whole(self._exchange(request, min(LONGEST_TRY, max(0.1, self.deadline.remaining()))))
+                answer = _whole(self.exchange(request, min(LONGEST_TRY, max(0.1, self.deadline.remaining()))))
             except Broken as broken:
                 seen, after = broken.detail, None
                 if broken.sent and not request.may_repeat:

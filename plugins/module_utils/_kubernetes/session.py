@@ -26,8 +26,7 @@ def log_in(options: Mapping[str, Any], context: Context) -> Api:
     context.mask.add(*arguments.secrets_in(options))
     arguments.check(options)
     deadline = Deadline(float(options["timeout"]))
-    connection = Connection.from_options(options)
-    context.mask.add(*connection.secrets())
+    connection = Connection.from_options(options, learned=context.mask.add)
     return Api(Transport(Exchange(connection), context.guard(), deadline, explain, context.record))
 
 

@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.deadline import Deadline
 from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import DeadlineOver, Refused, Unreachable, refused
@@ -183,7 +183,7 @@ class _Window:
 
     def __init__(self, api: Api, request: Request) -> None:
         self._transport = api.transport
-        self._exchange: Exchange = getattr(api.transport, "exchange", None) or api.transport._exchange  # type: ignore[assignment]
+        self._exchange = cast(Exchange, api.transport.exchange)  # a stream is opened where whole answers come from
         self._request = request
         self._seconds = float(request.query["timeoutSeconds"])
         self._lines: queue.SimpleQueue[Any] = queue.SimpleQueue()
