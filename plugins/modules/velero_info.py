@@ -132,7 +132,9 @@ velero:
           type: list
           elements: dict
     storage_locations:
-      description: The backup storage locations as RV(serverops.circleci.velero_storage_location#module:storage_location). With O(gather=storage_locations).
+      description:
+        - The backup storage locations as RV(serverops.circleci.velero_storage_location#module:storage_location).
+        - With O(gather=storage_locations).
       type: list
       elements: dict
     snapshot_locations:
@@ -171,6 +173,7 @@ from ansible_collections.serverops.circleci.plugins.module_utils._velero.install
 
 
 def main() -> None:
+    """Run the module."""
     run_module(DEFINITION)
 
 

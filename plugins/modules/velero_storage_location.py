@@ -50,7 +50,8 @@ options:
     version_added: 0.1.0
   config:
     description:
-      - The provider's settings, such as C(region), C(s3Url) and C(s3ForcePathStyle) of V(aws). When given it is compared as a whole, so a setting that is not in it is removed.
+      - The provider's settings, such as C(region), C(s3Url) and C(s3ForcePathStyle) of V(aws).
+      - When given it is compared as a whole, so a setting that is not in it is removed.
       - Booleans and numbers are turned into the strings that the API takes.
     type: dict
     version_added: 0.1.0
@@ -75,7 +76,8 @@ options:
         version_added: 0.1.0
       content:
         description:
-          - Text of the provider's credentials file. When given, the Secret is made, or its key is kept at this value. When left out, the Secret has to exist.
+          - Text of the provider's credentials file. When given, the Secret is made, or its key is kept at this value.
+          - When left out, the Secret has to exist.
           - When nothing but this changes, the proof waits for the server's next periodic validation, by default up to 70 seconds.
         type: str
         version_added: 0.1.0
@@ -164,7 +166,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 storage_location:
-  description: The location as it is after the task, in the words of the options. None when it is absent. In check mode as it would be, without what the server says of it.
+  description:
+    - The location as it is after the task, in the words of the options. None when it is absent.
+    - In check mode as it would be, without what the server says of it.
   returned: success
   type: dict
   contains:
@@ -220,6 +224,7 @@ from ansible_collections.serverops.circleci.plugins.module_utils._velero.storage
 
 
 def main() -> None:
+    """Run the module."""
     run_module(DEFINITION)
 
 

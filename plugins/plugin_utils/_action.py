@@ -15,10 +15,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from ansible import constants
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
-from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Definition, perform, secrets_of
+from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Definition, perform
 from ansible_collections.serverops.circleci.plugins.module_utils._core.secret import Mask
 
 
@@ -40,7 +41,7 @@ def plain(value: Any) -> Any:
     return "".join(value) if isinstance(value, str) else str(value)
 
 
-class Action(ActionBase):  # type: ignore[misc]  # ansible-core has no types
+class Action(ActionBase):
     """The one action behind all modules of a family; a subclass names the family's modules."""
 
     definitions: ClassVar[Mapping[str, Definition]] = {}
@@ -61,7 +62,9 @@ class Action(ActionBase):  # type: ignore[misc]  # ansible-core has no types
         # with delegate_to the play host's own interpreter stands in task_vars, and the delegate's in ansible_delegated_vars
         delegated: Mapping[str, Any] = task_vars.get("ansible_delegated_vars") or {}
         raw = delegated.get(self._task.delegate_to, task_vars).get("ansible_python_interpreter")
-        wanted = "" if raw is None else str(self._templar.template(raw) or "")
+        if raw is None:
+            raw = constants.config.get_config_value("INTERPRETER_PYTHON")
+        wanted = str(self._templar.template(raw) or "")
         # abspath, not realpath: a virtual environment's Python is a link to one that lacks its libraries
         if wanted and not wanted.startswith("auto") and os.path.abspath(wanted) != os.path.abspath(sys.executable):
             return f"interpreter {wanted}"
@@ -75,6 +78,8 @@ class Action(ActionBase):  # type: ignore[misc]  # ansible-core has no types
             result.update(self._execute_module(task_vars=task_vars, wrap_async=wrap_async))
             if not wrap_async:
                 self._remove_tmp_path(self._connection._shell.tmpdir)
+                # a module that its arguments kept from starting says nothing of itself
+                result.setdefault("ran", "module")
             return result
         result.update(self._run_here())
         result["ran"] = "controller"
@@ -85,9 +90,9 @@ class Action(ActionBase):  # type: ignore[misc]  # ansible-core has no types
         definition = self.definitions[fqcn.rsplit(".", 1)[-1]]
         arguments: dict[str, Any] = dict(definition.arguments)
         options = plain(self._task.args)
-        mask = Mask(secrets_of(options, arguments))
+        mask = Mask(definition.secrets_of(options))
         checked = ArgumentSpecValidator(arguments, **definition.constraints).validate(options)
-        mask.add(*secrets_of(checked.validated_parameters, arguments))
+        mask.add(*definition.secrets_of(checked.validated_parameters))
         if checked.error_messages:
             text = checked.error_messages[0]
             if isinstance(checked.errors[0], UnsupportedError):
@@ -100,6 +105,8 @@ class Action(ActionBase):  # type: ignore[misc]  # ansible-core has no types
             progress=(lambda text: None) if self._task.no_log else self._show(mask),
             parent_alive=lambda: os.getppid() == parent,
         )
+        for twice in checked._warnings:
+            context.warn(f"Both option {twice['option']} and its alias {twice['alias']} are set.")
         result: dict[str, Any] = json.loads(json.dumps(plain(perform(definition, checked.validated_parameters, context))))
         if context.warnings:
             result["warnings"] = list(context.warnings)

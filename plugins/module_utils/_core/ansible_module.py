@@ -9,17 +9,46 @@ Private to this collection; may change without notice.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Definition, perform
+from ansible_collections.serverops.circleci.plugins.module_utils._core.secret import Mask
 
 
 def run_module(definition: Definition) -> None:
     """Validate the options as Ansible does, run the behaviour, and end the process with its result."""
     parent = os.getppid()
-    module = AnsibleModule(argument_spec=dict(definition.arguments), supports_check_mode=True, **definition.constraints)
-    context = Context(check_mode=bool(module.check_mode), parent_alive=lambda: os.getppid() == parent)
+    mask = Mask()
+
+    class Module(AnsibleModule):  # type: ignore[misc]  # ansible-core has no types
+        """AnsibleModule that keeps every form of a secret, also one inside an option, out of `invocation` and of the system's log.
+
+        The core logs and returns the options by itself, at validation already, and knows only the plain values of no_log options.
+        """
+
+        def _hide(self) -> None:
+            mask.add(*definition.secrets_of(self.params))
+            self.no_log_values.update(mask.forms())
+
+        def _load_params(self) -> None:
+            super()._load_params()
+            self._hide()
+
+        def _log_invocation(self) -> None:
+            # defaults and environment variables have been filled in since the options were loaded
+            self._hide()
+            super()._log_invocation()
+
+        def fail_json(self, msg: str, **rest: Any) -> None:
+            self._hide()
+            super().fail_json(msg, **rest)
+
+    module = Module(argument_spec=dict(definition.arguments), supports_check_mode=True, **definition.constraints)
+    context = Context(check_mode=bool(module.check_mode), mask=mask, parent_alive=lambda: os.getppid() == parent)
     result = perform(definition, module.params, context)
+    # secrets that the behaviour came to know by itself, such as a token made at run time
+    module.no_log_values.update(mask.forms())
     for warning in context.warnings:
         module.warn(warning)
     result["ran"] = "module"

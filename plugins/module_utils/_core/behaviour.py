@@ -8,7 +8,7 @@ Private to this collection; may change without notice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -130,12 +130,20 @@ Behaviour = Callable[[Mapping[str, Any], Context], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Definition:
-    """A module as data: its name, argument spec, the constraints between its options, and what it does."""
+    """A module as data: its name, argument spec, the constraints between its options, and what it does.
+
+    secrets: finds what is secret in options that are not no_log as a whole (a password in a URL, a key in an inline file).
+    """
 
     name: str
     arguments: Mapping[str, Any]
     behaviour: Behaviour
     constraints: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Callable[[Mapping[str, Any]], Iterable[str]] = lambda options: ()
+
+    def secrets_of(self, options: Mapping[str, Any]) -> list[str]:
+        """Return everything in the options, validated or raw, that must not be printed."""
+        return [*secrets_of(options, self.arguments), *self.secrets(options)]
 
 
 def secrets_of(options: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[str]:
@@ -164,7 +172,7 @@ def _leaves(value: Any) -> list[str]:
 
 def perform(definition: Definition, options: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Run a module's behaviour and return its result, masked. Failures become one sentence; BaseException passes through."""
-    context.mask.add(*secrets_of(options, definition.arguments))
+    context.mask.add(*definition.secrets_of(options))
     try:
         result = definition.behaviour(options, context)
     except OperationError as error:

@@ -154,7 +154,12 @@ class Transport:
         if self._guard.check_mode:
             raise WriteInCheckMode(request.operation, request.target, "a write was about to be sent in check mode", "Please report this as a defect")
         if not self._guard.parent_alive():
-            raise ParentGone(request.operation, request.target, "the process that started this task has ended", "Run the task again; it continues where this one stopped")
+            raise ParentGone(
+                request.operation,
+                request.target,
+                "the process that started this task has ended",
+                "Run the task again; it continues where this one stopped",
+            )
 
     def _send(self, request: Request) -> Answer:
         tried = 0
@@ -174,7 +179,9 @@ class Transport:
                 if tried >= TRIES:
                     if unsure:
                         raise self._lost(request, seen) from None
-                    raise Unreachable(request.operation, request.target, f"{seen} ({tried} tries)", "Check the address, the network and the proxy settings") from None
+                    raise Unreachable(
+                        request.operation, request.target, f"{seen} ({tried} tries)", "Check the address, the network and the proxy settings"
+                    ) from None
             else:
                 if 200 <= answer.status < 300 or answer.status in request.accept:
                     return answer
@@ -194,7 +201,12 @@ class Transport:
             self.deadline.pause(_pause(tried, after))
 
     def _lost(self, request: Request, seen: str) -> AnswerLost:
-        return AnswerLost(request.operation, request.target, f"the answer was lost ({seen}), so it is not known whether it took effect", "Run the task again; it looks first")
+        return AnswerLost(
+            request.operation,
+            request.target,
+            f"the answer was lost ({seen}), so it is not known whether it took effect",
+            "Run the task again; it looks first",
+        )
 
     def _too_late(self, request: Request, seen: str, *, unsure: bool) -> AnswerLost | DeadlineOver:
         if unsure:

@@ -202,7 +202,12 @@ def _unfinished(api: Api, kind: resource.Resource, namespace: str) -> list[dict[
         status, spec = item.get("status") or {}, item.get("spec") or {}
         if status.get("phase") in FINISHED:
             continue
-        entry = {"name": item["metadata"]["name"], "phase": status.get("phase") or "New", "created": item["metadata"]["creationTimestamp"], "started": status.get("startTimestamp")}
+        entry = {
+            "name": item["metadata"]["name"],
+            "phase": status.get("phase") or "New",
+            "created": item["metadata"]["creationTimestamp"],
+            "started": status.get("startTimestamp"),
+        }
         entry |= {"storage_location": spec.get("storageLocation")} if kind is resource.BACKUP else {"backup": spec.get("backupName") or None}
         found.append(entry)
     return found
@@ -245,4 +250,4 @@ def find(options: Mapping[str, Any], context: Context) -> dict[str, Any]:
     return {"changed": False, "velero": [entry]}
 
 
-DEFINITION = Definition("velero_info", ARGUMENTS, find)
+DEFINITION = Definition("velero_info", ARGUMENTS, find, secrets=login.secrets_in)

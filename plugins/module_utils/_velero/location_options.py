@@ -33,14 +33,20 @@ URLS = ("s3Url", "publicUrl", "storeEndpoint")
 def check_name(option: str, name: str, *, label: bool = False) -> None:
     """Refuse what Kubernetes would not take as a name."""
     if not (_LABEL if label else _SUBDOMAIN).fullmatch(name) or len(name) > 253:
-        raise InputError(option, f"{name!r} is not a name that Kubernetes takes", "Use lower-case letters, digits and hyphens, beginning and ending with a letter or digit")
+        raise InputError(
+            option,
+            f"{name!r} is not a name that Kubernetes takes",
+            "Use lower-case letters, digits and hyphens, beginning and ending with a letter or digit",
+        )
 
 
 def check_present(options: Mapping[str, Any]) -> None:
     """Refuse every value and combination that could not become an available location."""
     provider, bucket, prefix = options.get("provider"), options.get("bucket"), options.get("prefix")
     if provider is not None and not _PROVIDER.fullmatch(provider):
-        raise InputError("provider", f"{provider!r} is not a provider name", "Use the name of an object store plugin, such as aws, gcp or velero.io/aws")
+        raise InputError(
+            "provider", f"{provider!r} is not a provider name", "Use the name of an object store plugin, such as aws, gcp or velero.io/aws"
+        )
     if bucket is not None:
         if "/" in bucket:
             raise InputError("bucket", f"{bucket!r} contains a slash", "Put the part behind the bucket's name into prefix")
@@ -62,7 +68,9 @@ def check_present(options: Mapping[str, Any]) -> None:
     if credential:
         check_name("credential.name", credential["name"])
         if not _SECRET_KEY.fullmatch(credential["key"]):
-            raise InputError("credential.key", f"{credential['key']!r} is not a key of a Secret", "Use letters, digits, hyphens, dots and underscores")
+            raise InputError(
+                "credential.key", f"{credential['key']!r} is not a key of a Secret", "Use letters, digits, hyphens, dots and underscores"
+            )
         if credential.get("content") is not None:
             check_credentials_file(provider, options.get("config") or {}, credential["content"])
 
@@ -72,7 +80,11 @@ def check_certificates(text: str) -> None:
     try:
         ssl.create_default_context().load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError):
-        raise InputError("object_storage_ca_cert", "it is not a bundle of certificates in PEM form", "Give the text of the file that begins with -----BEGIN CERTIFICATE-----") from None
+        raise InputError(
+            "object_storage_ca_cert",
+            "it is not a bundle of certificates in PEM form",
+            "Give the text of the file that begins with -----BEGIN CERTIFICATE-----",
+        ) from None
 
 
 def config_of(config: Mapping[str, Any]) -> dict[str, str]:
@@ -91,7 +103,9 @@ def config_of(config: Mapping[str, Any]) -> dict[str, str]:
         if name in SWITCHES and text not in {"true", "false"}:
             raise InputError(option, f"{text!r} is neither true nor false", "Write true or false")
         if name in URLS and text and not re.fullmatch(r"https?://[^\s/@]+(/\S*)?", text):
-            raise InputError(option, "it is not a URL that begins with http:// or https:// and holds no user name", "Write it as in https://minio.example.com:9000")
+            raise InputError(
+                option, "it is not a URL that begins with http:// or https:// and holds no user name", "Write it as in https://minio.example.com:9000"
+            )
         result[str(name)] = text
     return result
 
@@ -119,7 +133,11 @@ def check_credentials_file(provider: str | None, config: Mapping[str, Any], cont
         try:
             parser.read_string(content)
         except configparser.Error:
-            raise InputError(option, "for provider aws it has to be an INI file with a section per profile", "Write it as in [default], aws_access_key_id=..., aws_secret_access_key=...") from None
+            raise InputError(
+                option,
+                "for provider aws it has to be an INI file with a section per profile",
+                "Write it as in [default], aws_access_key_id=..., aws_secret_access_key=...",
+            ) from None
         if not parser.has_section(profile) and not parser.has_section(f"profile {profile}"):
             raise InputError(option, f"it has no section [{profile}]", "Add the section, or name the one to use in config.profile")
         section = profile if parser.has_section(profile) else f"profile {profile}"

@@ -90,7 +90,10 @@ def pod_problem(pod: Mapping[str, Any]) -> tuple[str, str] | None:
             continue
         parts = [str(waiting.get("message") or "")] if waiting else []
         if ended.get("exitCode"):
-            parts.append(f"container {container['name']} ended with exit code {ended['exitCode']} ({ended.get('reason') or 'no reason given'}), {container.get('restartCount', 0)} restarts")
+            why = ended.get("reason") or "no reason given"
+            parts.append(
+                f"container {container['name']} ended with exit code {ended['exitCode']} ({why}), {container.get('restartCount', 0)} restarts"
+            )
         return str(waiting.get("reason") or ended.get("reason") or "NotReady"), "; ".join(part for part in parts if part)
     return str(status.get("reason") or "NotReady"), str(status.get("message") or f"phase {status.get('phase') or 'unknown'}")
 

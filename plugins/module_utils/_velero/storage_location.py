@@ -285,7 +285,9 @@ class StorageLocation:
         after: dict[str, Any] = {}
         if observed.location is not None:
             before["storage_location"] = spec_view(self._name, observed.location["spec"])
-        spec = patched(observed.location["spec"] if observed.location else {}, self._spec_patch(observed) if observed.location else self._wanted_spec(None))
+        spec = patched(
+            observed.location["spec"] if observed.location else {}, self._spec_patch(observed) if observed.location else self._wanted_spec(None)
+        )
         after["storage_location"] = spec_view(self._name, spec)
         if credential and credential.get("content") is not None:
             name, field_name = credential["name"], credential["key"]
@@ -308,7 +310,12 @@ class StorageLocation:
         if location is not None:
             working = sorted(item["metadata"]["name"] for item in observed.backups if ((item.get("status") or {}).get("phase") or "") in UNFINISHED)
             if working:
-                raise NotProven("remove", self._target, f"Velero still works on backup {', '.join(working[:NAMES_SHOWN])}", "Wait until it is finished, or delete it")
+                raise NotProven(
+                    "remove",
+                    self._target,
+                    f"Velero still works on backup {', '.join(working[:NAMES_SHOWN])}",
+                    "Wait until it is finished, or delete it",
+                )
             uid = location["metadata"]["uid"]
             steps.append(Step(resource.delete(resource.BACKUP_STORAGE_LOCATION, self._namespace, self._name, uid=uid), "the location is not wanted"))
             before["storage_location"] = spec_view(self._name, location["spec"])
@@ -318,7 +325,9 @@ class StorageLocation:
                 warnings.append(backups_fate(self._target, len(observed.backups)))
         if observed.secret is not None and not self._used_by_others(observed):
             metadata = observed.secret["metadata"]
-            steps.append(Step(resource.delete(resource.SECRET, self._namespace, metadata["name"], uid=metadata["uid"]), "it was made for this location only"))
+            steps.append(
+                Step(resource.delete(resource.SECRET, self._namespace, metadata["name"], uid=metadata["uid"]), "it was made for this location only")
+            )
             before["secret"] = {"name": metadata["name"]}
         return Plan(tuple(steps), before, {}, tuple(warnings))
 
@@ -332,7 +341,9 @@ class StorageLocation:
     def apply(self, step: Step) -> None:
         """Send a step. A write to the location waits until the second of the last stamp is over, so that its validation shows a new one."""
         request = step.request
-        own = request.path == resource.BACKUP_STORAGE_LOCATION.path(self._namespace, self._name) or (request.method == "POST" and "spec" in request.body)
+        own = request.path == resource.BACKUP_STORAGE_LOCATION.path(self._namespace, self._name) or (
+            request.method == "POST" and "spec" in request.body
+        )
         if own and request.method != "DELETE":
             self._wait_for_next_second()
         session.carry_out(self.api, request)
@@ -389,7 +400,10 @@ class StorageLocation:
         )
         if self.asked_at is None and plan.changed and observed.location and not validation.period(observed.location):
             raise NotProven(
-                "prove", self._target, "only the credentials changed, and periodic validation is switched off for this location", "Set validation_frequency, such as 1m"
+                "prove",
+                self._target,
+                "only the credentials changed, and periodic validation is switched off for this location",
+                "Set validation_frequency, such as 1m",
             )
 
         def judge(seen: dict[str, Any] | None) -> Done | Pending:
@@ -439,13 +453,22 @@ def next_step(message: str) -> str:
     """Return what to do about a server's message about a location."""
     lower = message.lower()
     for signs, step in (
-        (("nosuchbucket", "bucket doesn't exist", "notfound", "bucket does not exist"), "Make the bucket, or correct bucket and the address of the store"),
+        (
+            ("nosuchbucket", "bucket doesn't exist", "notfound", "bucket does not exist"),
+            "Make the bucket, or correct bucket and the address of the store",
+        ),
         (("signaturedoesnotmatch", "invalid jwt signature"), "The key does not fit the account: correct credential.content"),
         (("invalidaccesskeyid",), "The store does not know this access key: correct credential.content"),
         (("x509", "certificate"), "Give the store's CA in object_storage_ca_cert"),
-        (("accessdenied", "forbidden", "status code: 403", "statuscode: 403"), "Grant the account the rights to list, read, write and delete in the bucket"),
+        (
+            ("accessdenied", "forbidden", "status code: 403", "statuscode: 403"),
+            "Grant the account the rights to list, read, write and delete in the bucket",
+        ),
         (("authorizationheadermalformed", "region"), "Correct config.region"),
-        (("no such host", "connection refused", "dial tcp", "timeout", "network is unreachable"), "Correct the address of the store, or the network between Velero's pod and it"),
+        (
+            ("no such host", "connection refused", "dial tcp", "timeout", "network is unreachable"),
+            "Correct the address of the store, or the network between Velero's pod and it",
+        ),
         (("invalid top-level directories",), "The bucket holds other things: give a prefix of its own, or another bucket"),
         (("unable to locate objectstore plugin",), "Install the provider's plugin in Velero, or correct provider"),
         (("config has invalid keys",), "Remove the setting that the plugin does not know from config"),
@@ -513,4 +536,4 @@ def manage(options: Mapping[str, Any], context: Context) -> dict[str, Any]:
     return ensure(StorageLocation(options, api, context), context)
 
 
-DEFINITION = Definition("velero_storage_location", ARGUMENTS, manage)
+DEFINITION = Definition("velero_storage_location", ARGUMENTS, manage, secrets=login.secrets_in)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ansible_collections.serverops.circleci.plugins.module_utils._velero.duration import seconds
@@ -37,7 +37,7 @@ def parse_time(text: str | None) -> datetime | None:
 
 def shown_time(time: datetime | None) -> str:
     """Return a timestamp as Kubernetes writes it; "never" for none."""
-    return time.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") if time else "never"
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if time else "never"
 
 
 def stamp(location: Mapping[str, Any]) -> datetime | None:
@@ -155,7 +155,9 @@ class Judge:
             every = period(location, self._server_period)
             oldest = max(2 * every, every + 2 * ENQUEUE_PERIOD)
             if every and now and (now - seen).total_seconds() > oldest:
-                return Verdict(False, phase, message, seen, f"{state}; with a validation period of {every:g} s it must not be older than {oldest:g} s")
+                return Verdict(
+                    False, phase, message, seen, f"{state}; with a validation period of {every:g} s it must not be older than {oldest:g} s"
+                )
             return Verdict(True, phase, message, seen, state)
         looks, settle = self.looks_needed(location)
         if len(self._new) < looks:

@@ -109,7 +109,13 @@ def test_unfinished(two_nodes: InstalledVelero) -> None:
     """A backup and a restore that are in no final phase are listed, with one phase that nobody knows among them."""
     for kind, name, phase in (("Backup", "one", "InProgress"), ("Backup", "two", "Completed"), ("Restore", "three", "InProgress")):
         spec = {"backupName": "two"} if kind == "Restore" else {"storageLocation": "default"}
-        body = {"apiVersion": "velero.io/v1", "kind": kind, "metadata": {"name": name, "namespace": "velero"}, "spec": spec, "status": {"phase": phase}}
+        body = {
+            "apiVersion": "velero.io/v1",
+            "kind": kind,
+            "metadata": {"name": name, "namespace": "velero"},
+            "spec": spec,
+            "status": {"phase": phase},
+        }
         two_nodes.bed.kubectl("apply", "-f", "-", input=json.dumps(body))
     try:
         unfinished = found(two_nodes.options(gather=["unfinished"]))["velero"][0]["unfinished"]
@@ -134,7 +140,7 @@ def test_server_down(two_nodes: InstalledVelero) -> None:
     bed = two_nodes.bed
     bed.kubectl("-n", "velero", "scale", "deployment", "velero", "--replicas=0")
     try:
-        until(lambda: not [pod for pod in json.loads(bed.kubectl("-n", "velero", "get", "pods", "-l", "deploy=velero", "-o", "json"))["items"]])
+        until(lambda: not json.loads(bed.kubectl("-n", "velero", "get", "pods", "-l", "deploy=velero", "-o", "json"))["items"])
         began = time.monotonic()
         server = found(two_nodes.options())["velero"][0]["server"]
         assert time.monotonic() - began < 5
@@ -211,7 +217,9 @@ def _restricted(two_nodes: InstalledVelero, group: str, kind: str, verb: str) ->
         "": ["pods", "pods/log"],
         "velero.io": ["backupstoragelocations", "volumesnapshotlocations", "backups", "restores", "serverstatusrequests"],
     }
-    rules = [{"apiGroups": [one], "resources": [item for item in items if (one, item) != (group, kind)], "verbs": VERBS} for one, items in kinds.items()]
+    rules = [
+        {"apiGroups": [one], "resources": [item for item in items if (one, item) != (group, kind)], "verbs": VERBS} for one, items in kinds.items()
+    ]
     rules.append({"apiGroups": [group], "resources": [kind], "verbs": [item for item in VERBS if item != verb]})
     about = {"name": name, "namespace": "velero"}
     objects = [

@@ -258,7 +258,7 @@ def test_storage_cut_off(velero: InstalledVelero, name: str) -> None:
             "podSelector": {"matchLabels": {"deploy": "velero"}}, "policyTypes": ["Egress"],
             "egress": [
                 {"to": [{"ipBlock": {"cidr": "10.233.0.10/32"}}], "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]},
-                {"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}], "ports": [{"port": velero.bed.api_port, "protocol": "TCP"}, {"port": 443, "protocol": "TCP"}]},
+                {"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}], "ports": [{"port": port, "protocol": "TCP"} for port in (velero.bed.api_port, 443)]},
             ],
         },
     }  # fmt: skip
@@ -290,7 +290,15 @@ def test_somebody_else_changes_it_meanwhile(velero: InstalledVelero, name: str) 
     before = datetime.fromisoformat(made["storage_location"]["last_validation_time"].replace("Z", "+00:00"))
     time.sleep(1.1)
     velero.bed.kubectl(
-        "-n", velero.namespace, "patch", "backupstoragelocations.velero.io", name, "--type", "merge", "-p", json.dumps({"spec": {"prefix": f"{name}/by-hand"}})
+        "-n",
+        velero.namespace,
+        "patch",
+        "backupstoragelocations.velero.io",
+        name,
+        "--type",
+        "merge",
+        "-p",
+        json.dumps({"spec": {"prefix": f"{name}/by-hand"}}),
     )
     found = ensure({**options, "prefix": f"{name}/by-hand"})
     assert not found["changed"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
@@ -37,7 +38,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             "status": status,
             "result": json.loads(json.dumps(dict(result._result), default=str)),
         }
-        with open(path, "a", encoding="utf-8") as out:
+        with Path(path).open("a", encoding="utf-8") as out:
             out.write(json.dumps(line) + "\n")
 
     def v2_runner_on_ok(self, result: Any) -> None:
