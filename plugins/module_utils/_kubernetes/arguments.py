@@ -129,9 +129,7 @@ def _check_url(name: str, url: str, schemes: tuple[str, ...], example: str) -> N
         raise InputError(name, f"it is not a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}", f"Write it as in {example}")
 
 
-_SECRET_KEYS = frozenset(
-    {"token", "password", "client-key-data", "id-token", "refresh-token", "access-token", "client-secret", "clientkeydata", "auth-provider-secret"}
-)
+_SECRET_KEYS = frozenset({"token", "password", "client-key-data", "id-token", "refresh-token", "access-token", "client-secret"})
 
 
 def secrets_in(options: Mapping[str, Any]) -> set[str]:

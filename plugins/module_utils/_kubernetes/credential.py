@@ -252,6 +252,8 @@ class ExecPlugin(ExpiringCredential):
 def _told(message: str) -> str:
     """Turn what the library says of a plugin that failed into exit code and last line of stderr."""
     found = re.match(r"exec: process returned (-?\d+)\.?\s*(.*)", message, re.DOTALL)
+    if "failed to decode" in message:
+        return "what it printed is not JSON"
     if not found:
         return message.removeprefix("exec: ").splitlines()[0] if message else "it failed"
     lines = [line.strip() for line in found.group(2).splitlines() if line.strip()]

@@ -111,12 +111,9 @@ def _said(request: Request) -> Iterator[None]:
 
 
 def _failure(request: Request, error: Exception) -> Exception:
-    cause: BaseException | None = error
-    while cause is not None:
-        told = tls.explain(cause)
-        if told is not None:
-            return OperationError(request.operation, request.target, *told)
-        cause = _inner(cause)
+    told = tls.explain(_innermost(error))
+    if told is not None:
+        return OperationError(request.operation, request.target, *told)
     if isinstance(error, HTTP.ProxyError):
         inner = _innermost(error)
         if re.search(r"Tunnel connection failed: 407", str(inner)):
