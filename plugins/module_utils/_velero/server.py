@@ -33,6 +33,12 @@ def image_version(image: str) -> str | None:
     return last.partition(":")[2] or None
 
 
+def minor_version(version: str | None) -> tuple[int, int] | None:
+    """Return (major, minor) of a server's version; None for a version that is none, such as a build of a branch."""
+    found = re.match(r"v?(\d+)\.(\d+)", version or "")
+    return (int(found.group(1)), int(found.group(2))) if found else None
+
+
 def server_container(workload: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the container of a Deployment that runs Velero's server, whoever installed it."""
     for container in _pod_spec(workload).get("containers") or []:

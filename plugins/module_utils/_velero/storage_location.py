@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour
 from ansible_collections.serverops.circleci.plugins.module_utils._core.deadline import Deadline
 from ansible_collections.serverops.circleci.plugins.module_utils._core.difference import masked, merge_patch, patched
 from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import Absent, Forbidden, InputError, NotProven, OperationError
+from ansible_collections.serverops.circleci.plugins.module_utils._core.transport import Effect
 from ansible_collections.serverops.circleci.plugins.module_utils._core.wait import Done, Pending, Waited, wait
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import arguments as login
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import resource, session
@@ -52,6 +53,12 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 OWNER = "serverops.circleci/storage-location"
 """Annotation of a Secret that this module made: the location that it was made for."""
 MADE_BY = {"app.kubernetes.io/managed-by": "serverops.circleci"}
+WOKEN = "serverops.circleci/woken"
+"""Annotation by which a server up to 1.9 is made to look for due validations."""
+WAKE_EVERY = 15.0
+"""Seconds between two wakings."""
+FIRST_AT_EACH_CHANGE = (1, 10)
+"""The first version whose server validates at each change of a location."""
 UNFINISHED = frozenset({"", "New", "Queued", "ReadyToStart", "InProgress", "Uploading", "UploadingPartialFailure", "Deleting"}) | {
     name for phase in ("WaitingForPluginOperations", "Finalizing") for name in (phase, f"{phase}PartiallyFailed")
 }
@@ -87,6 +94,10 @@ class StorageLocation:
     # the API server's time of the last write to the location, and of the last write to anything that its validation reads
     asked_at: datetime | None = field(default=None, init=False)
     latest: datetime | None = field(default=None, init=False)
+    # when this task first heard the API server's time, the server's (version, trouble) once asked, and when it was last woken
+    started: datetime = field(default=datetime.max, init=False)
+    answer: tuple[str | None, str] | None = field(default=None, init=False)
+    woken_at: datetime | None = field(default=None, init=False)
 
     @property
     def _name(self) -> str:
@@ -108,6 +119,7 @@ class StorageLocation:
             return Observed(False, self._has_namespace(), None, (), None, ())
         location = next((item for item in listing.items if item["metadata"]["name"] == self._name), None)
         others = tuple(item for item in listing.items if item["metadata"]["name"] != self._name)
+        self.started = self.api.server_time()
         self.latest = validation.stamp(location) if location else None
         secret = self._read_secret() if self.options["state"] == "present" else self._find_own_secret()
         concerned = location is not None and (self.options["state"] == "absent" or self._moves(location))
@@ -413,7 +425,7 @@ class StorageLocation:
                 return Pending("it is not as it was written; somebody else changes it, or an old state was seen")
             verdict = judging.judge(seen, self.api.transport.deadline.elapsed(), self.api.server_time())
             if not verdict.final:
-                return Pending(verdict.text)
+                return Pending(verdict.text + self._woken(seen))
             if verdict.phase != "Available":
                 raise self._unavailable(verdict)
             return Done(None, verdict.text)
@@ -431,6 +443,36 @@ class StorageLocation:
         if plan.changed and self.options.get("default"):
             self._prove_only_default()
         return waited
+
+    def _woken(self, seen: Mapping[str, Any]) -> str:
+        """Look why a validation that is due does not come, wake a server that needs it, and return what is to be told of that.
+
+        A server up to 1.9 looks for due validations only when something writes to a location or its back-off is over; it then gets an
+        annotation, which changes nothing else.
+        """
+        now = self.api.server_time()
+        due = max(validation.stamp(seen) or self.started, self.asked_at or self.started) + timedelta(seconds=2)
+        due += timedelta(seconds=validation.period(seen)) if validation.stamp(seen) else timedelta(seconds=0)
+        if now < due:
+            return ""
+        if self.answer is None:
+            self.answer = self._ask_server()
+        version = server.minor_version(self.answer[0])
+        if version and version < FIRST_AT_EACH_CHANGE and (self.woken_at is None or now >= self.woken_at + timedelta(seconds=WAKE_EVERY)):
+            self.woken_at = now
+            patch = {"metadata": {"annotations": {WOKEN: validation.shown_time(now)}}}
+            request = resource.merge_patch(resource.BACKUP_STORAGE_LOCATION, self._namespace, self._name, patch)
+            self.api.send(replace(request, effect=Effect.PROBE, repeatable=True))
+        return self.answer[1]
+
+    def _ask_server(self) -> tuple[str | None, str]:
+        """Return the running server's version, and what is wrong when it does not answer."""
+        try:
+            return server.ask_status(self.api, self._namespace, self.api.transport.deadline)[0], ""
+        except Forbidden:
+            return None, ""
+        except OperationError as error:
+            return None, f"; the server does not answer ({error.seen})"
 
     def _prove_only_default(self) -> None:
         listing = self.api.list(resource.BACKUP_STORAGE_LOCATION, self._namespace)
