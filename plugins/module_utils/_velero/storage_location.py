@@ -95,7 +95,7 @@ class StorageLocation:
     asked_at: datetime | None = field(default=None, init=False)
     latest: datetime | None = field(default=None, init=False)
     # when this task first heard the API server's time, the server's (version, trouble) once asked, and when it was last woken
-    started: datetime = field(default=datetime.max, init=False)
+    started: datetime = field(init=False)
     answer: tuple[str | None, str] | None = field(default=None, init=False)
     woken_at: datetime | None = field(default=None, init=False)
 
