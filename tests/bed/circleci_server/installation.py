@@ -7,25 +7,41 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
+
+from tests.bed.twins import load_balancer_twin
 
 from . import content
 from .objects import JOB, LOAD_BALANCERS, NAMESPACE, WORKLOADS, Workload, objects
 
 DATABASE_PREFIX = "database/"
 VOLUME_PREFIX = "volume/"
+#: Name of the host process of the bed that hands out load balancer addresses.
+TWIN = "load-balancer-twin"
 
 
 class Bed(Protocol):
-    """What is needed of a bed: a kubectl that talks to it and raises an error when it fails."""
+    """What is needed of a bed (tests.bed.driver.Bed); each call raises an error when it fails."""
 
-    @property
-    def kubeconfig(self) -> Any:
-        """Path of the administrator's kubeconfig."""
+    run_dir: Path
+
+    def import_images(self, *names: str) -> None:
+        """Make images of tests/bed/images known to every node."""
+
+    def processes(self, node: str = "n1") -> dict[str, dict[str, Any]]:
+        """Name to {"pid": id or None, ...} of each host process of a node."""
+
+    def run_process(self, name: str, argv: list[str], environment: dict[str, str] | None = None, node: str = "n1") -> Path:
+        """Run one more host process, which ends with the bed; the answer is its log."""
+
+    def start_process(self, name: str, node: str = "n1") -> None:
+        """Start a stopped host process again."""
 
     def kubectl(self, *args: str, input: str | None = None) -> str:  # noqa: A002  (as subprocess names it)
         """Standard output of kubectl with these arguments."""
@@ -80,8 +96,21 @@ class State:
         return sum(len(names) for names in self.ready.values())
 
 
+def start_load_balancers(bed: Bed) -> None:
+    """Run the load balancer twin as a host process of the bed, unless it runs already."""
+    entry = bed.processes().get(TWIN)
+    if entry is None:
+        # an own kubeconfig of the bed: requests of the user "admin" are those of the tests
+        kubeconfig = bed.run_dir / "n1" / "pki" / "driver.kubeconfig"
+        bed.run_process(TWIN, [sys.executable, "-I", str(load_balancer_twin.__file__), f"--kubeconfig={kubeconfig}"])
+    elif entry["pid"] is None:
+        bed.start_process(TWIN)
+
+
 def install(bed: Bed) -> None:
     """Make every object, or bring it back to what it should be. Returns when the API server has them all; wait_ready() waits for the pods."""
+    bed.import_images("postgresql")
+    start_load_balancers(bed)
     bed.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects()}))
 
 

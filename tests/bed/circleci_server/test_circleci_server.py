@@ -234,6 +234,23 @@ def test_the_twin_frees_addresses_and_gives_them_to_those_who_wait(installed: An
     assert set(addresses()) == set(LOAD_BALANCERS)
 
 
+def test_a_twin_that_was_away_keeps_addresses_and_catches_up(installed: Any) -> None:
+    before = {name: circleci_server.address(installed, name) for name in LOAD_BALANCERS}
+    installed.stop_process("load-balancer-twin")
+    try:
+        spec = '{"metadata": {"name": "late"}, "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}}'
+        installed.kubectl("--namespace", NAMESPACE, "create", "--filename", "-", input=f'{{"apiVersion": "v1", "kind": "Service", {spec[1:]}')
+        time.sleep(1)
+        assert circleci_server.address(installed, "late") == ""
+    finally:
+        installed.start_process("load-balancer-twin")
+    late = eventually(lambda: circleci_server.address(installed, "late"))
+    assert late
+    assert late not in before.values()
+    assert {name: circleci_server.address(installed, name) for name in LOAD_BALANCERS} == before
+    installed.kubectl("--namespace", NAMESPACE, "delete", "service", "late")
+
+
 def test_the_twelve_databases_have_the_checksums_of_the_seed(installed: Any) -> None:
     found = circleci_server.databases(installed)
     assert set(found) == DATABASES

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Twin of a cloud's load balancer controller: gives Services of type LoadBalancer an address in their status and takes it back.
 
-usage: python3 load_balancer_twin.py --kubeconfig FILE [--kubectl PROGRAM] [--pool CIDR] [--hostnames DOMAIN]
+usage: python3 load_balancer_twin.py --kubeconfig FILE [--pool CIDR] [--hostnames DOMAIN]
 
 It lists and watches all Services. One of type LoadBalancer without loadBalancerClass gets an address of the pool, by a patch of its status; one that
 is deleted, or changes its type, gives its address back. An address that was given back is the last to be given again: as with a real cloud, a Service
@@ -19,7 +19,6 @@ import http.client
 import ipaddress
 import json
 import ssl
-import subprocess
 import sys
 import tempfile
 import time
@@ -106,10 +105,8 @@ def wanted_ingress(service: dict[str, Any], book: AddressBook, domain: str = "")
 class Api:
     """The few requests of this twin, over one connection per request."""
 
-    def __init__(self, kubeconfig: str, kubectl: str = "kubectl") -> None:
-        # kubectl reads what the standard library cannot: YAML
-        command = [kubectl, "config", "view", "--raw", "--minify", "--flatten", "--output=json", f"--kubeconfig={kubeconfig}"]
-        config = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    def __init__(self, kubeconfig: str) -> None:
+        config = json.loads(Path(kubeconfig).read_text(encoding="utf-8"))
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
         self.host = urllib.parse.urlsplit(cluster["server"]).netloc
         self.headers = {"Accept": "application/json", "User-Agent": "load-balancer-twin"}
@@ -214,12 +211,11 @@ class Controller:
 def main() -> int:
     """Command line; runs until it is killed."""
     parser = argparse.ArgumentParser(description="twin of a cloud's load balancer controller")
-    parser.add_argument("--kubeconfig", required=True)
-    parser.add_argument("--kubectl", default="kubectl", help="the program that reads the kubeconfig (default: kubectl of PATH)")
+    parser.add_argument("--kubeconfig", required=True, help="written as JSON, with everything inline, as the bed's are")
     parser.add_argument("--pool", default=DEFAULT_POOL, help="addresses to give (default: %(default)s)")
     parser.add_argument("--hostnames", default="", metavar="DOMAIN", help="give host names below DOMAIN and no addresses")
     arguments = parser.parse_args()
-    controller = Controller(Api(arguments.kubeconfig, arguments.kubectl), AddressBook(arguments.pool), arguments.hostnames)
+    controller = Controller(Api(arguments.kubeconfig), AddressBook(arguments.pool), arguments.hostnames)
     while True:
         try:
             controller.round()
