@@ -8,7 +8,6 @@ ifeq ($(strip $(PYTHON)),)
 $(error Python 3.11 or newer is needed, and no python3, python3.11, python3.12 or python3.13 on PATH is one)
 endif
 GATES := $(PYTHON) -m tests.gates
-SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test test-full lint unit bench faults bed bed-down demo lock
@@ -38,10 +37,10 @@ faults: ## every fault at every request on the bed, write build/faults.json (roo
 	@$(GATES) faults
 
 bed: ## start Kubernetes with Velero on this machine and say how to use it (root)
-	@$(SUDO) $(PYTHON) -m tests.bed.driver up
+	@$(PYTHON) -m tests.bed.driver up
 
 bed-down: ## stop it and leave nothing behind (root)
-	@$(SUDO) $(PYTHON) -m tests.bed.driver down
+	@$(PYTHON) -m tests.bed.driver down
 
 demo: ## start the bed, put Velero on it and ask our velero_info what is there (root)
 	@$(GATES) demo

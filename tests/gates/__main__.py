@@ -4,7 +4,8 @@
 """Runs gates: makes the environments, copies the clone, runs each gate with its own log, and ends with one count.
 
 Usage: python3 -m tests.gates [--list] NAME...
-A name is a gate or a set of gates (lint, units, test, test-full); `setup` only makes the environments, `lock` pins anew.
+A name is a gate or a set of gates (lint, units, test, test-full); `setup` only makes the environments, `lock` pins
+them anew, `demo` shows the bed and leaves it running.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import documentation, environments, machine, package, sanity, source, stage, suites, text
+from . import demo, documentation, environments, machine, package, sanity, source, stage, suites, text
 from .gate import Gate, GateError, Outcome, Result, Workplace
 
 BUILD = machine.ROOT / "build"
@@ -55,7 +56,6 @@ GATES = {
         Gate("bed", "tests on real components", suites.suite("tests/bed", root=True), EVERY),
         Gate("faults", "faults at the requests of the modules", suites.measured("tests/faults", "faults.json"), EVERY),
         Gate("bench", "task times", suites.measured("tests/bench", "bench.json"), EVERY),
-        Gate("demo", "bed, Velero, velero_info", suites.demo, EVERY, counts=False),
     )
 }
 LINT = (
@@ -71,10 +71,9 @@ SETS = {
     "test-full": (*LINT, "sanity-2.19", "sanity-2.16", "pages", *UNITS, *BED),
     "faults": ("bed-programs", "faults"),
     "bench": ("bed-programs", "bench"),
-    "demo": ("bed-programs", "demo"),
 }
 WHOLE = {"test-full", "faults", "bench"}  # sets in which tests marked `full` run too
-ON_BED = {"bed-programs", "bed", "faults", "bench", "demo"}
+ON_BED = {"bed-programs", "bed", "faults", "bench"}
 
 
 def say(line: str) -> None:
@@ -185,7 +184,8 @@ def workplace(gate: Gate, ready: dict[str, environments.Environment], tree: Path
 
 def execute(gates: list[Gate], *, full: bool) -> list[Result]:
     """Run the gates one after the other; only the programs of the bed are made beside the others."""
-    needs = tuple(name for name in EVERY if any(name in gate.needs for gate in gates))
+    # tests start plays on every core, whatever they run on themselves
+    needs = EVERY if any(set(gate.needs) - {"dev"} for gate in gates) else ("dev",)
     ready = environments.everything(say, names=needs)
     results: list[Result] = []
     with stage.tree() as tree:
@@ -243,6 +243,9 @@ def main(names: list[str]) -> int:
         for environment in environments.everything(say).values():
             say(f"{environment.name:<5} ansible-core {environment.core():<8} {environment.path}")
         return 0
+    if names == ["demo"]:
+        preflight(bed=True)
+        return demo.show(environments.everything(say, names=("dev",))["dev"])
     gates = chosen(names)
     preflight(bed=any(gate.name in ON_BED for gate in gates))
     results = execute(gates, full=bool(WHOLE & set(names)))

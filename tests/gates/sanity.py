@@ -55,6 +55,7 @@ def sanity(name: str) -> Callable[[Workplace], Outcome]:
         if ran != TESTS[core]:
             place.note(f"ansible-core {core} has {TESTS[core]} sanity tests, {ran} ran")
             failed += 1
+        place.note("\n".join(line for line in done.text.splitlines() if line.startswith(("ERROR:", "FATAL:")))[:20000])
         return Outcome(max(ran - failed - skipped, 0), failed, skipped)
 
     return work

@@ -42,10 +42,3 @@ def bed_programs(place: Workplace) -> Outcome:
     """Build or find in the cache what the bed is made of, at low priority, so that other gates can run meanwhile."""
     done = place.run("nice", "-n", "19", "python", "-m", "tests.bed.driver", "build", root=True)
     return Outcome(1, 0) if done.status == 0 else Outcome(0, 1)
-
-
-def demo(place: Workplace) -> Outcome:
-    """Show a person the bed, Velero put on it by its own program, and what velero_info says of it."""
-    playbook = place.collection / "tests" / "bed" / "demo.py"
-    done = place.run("python", playbook, root=True)
-    return Outcome(1, 0) if done.status == 0 else Outcome(0, 1)
