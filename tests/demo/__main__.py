@@ -1,9 +1,9 @@
 # Copyright (c) 2026, serverops.circleci contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shows a person the bed, a CircleCI-Server-shaped installation with data on it, Velero put there by its own program, and what velero_info says of it.
+"""Shows a person the bed, CircleCI Server's shape with data on it, Velero put there by its own program, and what velero_info says of it.
 
-usage: python3 -m tests.demo [--name BED] [--down]     as root, with an ansible-playbook beside this Python or on PATH; `make demo` sees to both
+usage: python3 -m tests.demo [--name BED] [--down]   as root, with an ansible-playbook beside this Python or on PATH; `make demo` sees to both
 
 A bed of that name that runs already is used as it is; without --down it stays up, so that a person can go on with it.
 """
@@ -125,11 +125,13 @@ def play(bed: Bed) -> dict[str, Any]:
         namespace.mkdir(parents=True)
         (namespace / "circleci").symlink_to(REPOSITORY)
         answer, variables = Path(folder, "answer.json"), Path(folder, "variables.json")
+        settings = Path(folder, "ansible.cfg")
+        settings.write_text("[defaults]\n")  # nobody's own settings
         variables.write_text(json.dumps({"kubeconfig": str(bed.kubeconfig), "answer": str(answer)}))
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
         environment |= {
             "ANSIBLE_COLLECTIONS_PATH": folder,
-            "ANSIBLE_CONFIG": os.devnull,
+            "ANSIBLE_CONFIG": str(settings),
             "ANSIBLE_HOME": f"{folder}/home",
             "ANSIBLE_LOCALHOST_WARNING": "False",
             "ANSIBLE_INVENTORY_UNPARSED_WARNING": "False",
