@@ -124,10 +124,9 @@ def play(bed: Bed) -> dict[str, Any]:
         namespace = Path(folder, "ansible_collections", "serverops")
         namespace.mkdir(parents=True)
         (namespace / "circleci").symlink_to(REPOSITORY)
-        answer, variables = Path(folder, "answer.json"), Path(folder, "variables.json")
+        answer = Path(folder, "answer.json")
         settings = Path(folder, "ansible.cfg")
         settings.write_text("[defaults]\n")  # nobody's own settings
-        variables.write_text(json.dumps({"kubeconfig": str(bed.kubeconfig), "answer": str(answer)}))
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
         environment |= {
             "ANSIBLE_COLLECTIONS_PATH": folder,
@@ -135,9 +134,10 @@ def play(bed: Bed) -> dict[str, Any]:
             "ANSIBLE_HOME": f"{folder}/home",
             "ANSIBLE_LOCALHOST_WARNING": "False",
             "ANSIBLE_INVENTORY_UNPARSED_WARNING": "False",
+            "K8S_AUTH_KUBECONFIG": str(bed.kubeconfig),
             "LC_ALL": "C.UTF-8",
         }
-        done = subprocess.run([program, str(PLAYBOOK), "--extra-vars", f"@{variables}"], env=environment, check=False)
+        done = subprocess.run([program, str(PLAYBOOK), "--extra-vars", f"answer={answer}"], env=environment, check=False)
         if done.returncode or not answer.exists():
             raise DemoError(f"the playbook ended with {done.returncode}; its own words stand above")
         result: dict[str, Any] = json.loads(answer.read_text())
