@@ -108,16 +108,22 @@ def ensure(managed: Managed[Observed], context: Context) -> dict[str, Any]:
             # somebody else was first, or a change may have arrived: look, and plan from what is there
             observed = managed.read()
             plan = managed.plan(observed)
-            if plan.changed and (not left or (isinstance(error, AnswerLost) and not _may_go_on(plan))):
+            if not context.record.written:
+                # nothing is done yet, so the difference to tell is the one to what is there now
+                first = plan
+            for warning in plan.warnings:
+                context.warn(warning)
+            if plan.changed and (not left or (isinstance(error, AnswerLost) and not _may_go_on(plan, context.record))):
                 raise
     own = managed.prove(plan, observed)
     written = [request.shown() for request in context.record.written]
     return _result(first, bool(written), written, own)
 
 
-def _may_go_on(plan: Plan) -> bool:
+def _may_go_on(plan: Plan, record: Record) -> bool:
     """Tell whether what is left of a plan may be sent after an answer was lost: not when it would make something a second time."""
-    return all(step.request.method != "POST" for step in plan.steps)
+    made = {request.path for request in record.written if request.method == "POST"}
+    return all(step.request.method != "POST" or step.request.path not in made for step in plan.steps)
 
 
 def _result(plan: Plan, changed: bool, requests: list[dict[str, str]], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,7 +185,8 @@ def perform(definition: Definition, options: Mapping[str, Any], context: Context
         result = _failure(str(error), context)
     except Exception as error:  # pylint: disable=broad-exception-caught  # noqa: BLE001  the last resort: a defect of ours is told without a traceback
         result = _failure(f"{definition.name}: unexpected {type(error).__name__}: {error}. Please report this as a defect", context)
-    masked: dict[str, Any] = context.mask.value(result)
+    # the names at the top are the contract with Ansible: a secret that happens to be part of "failed" must not hide a failure
+    masked: dict[str, Any] = {name: context.mask.value(value) for name, value in result.items()}
     context.warnings[:] = [context.mask.text(warning) for warning in context.warnings]
     return masked
 

@@ -33,7 +33,8 @@ def merge_patch(wanted: Any, observed: Any) -> Any:
         there = base.get(name)
         if isinstance(value, Mapping):
             inner = merge_patch(value, there)
-            if inner or (value == {} and name not in base):
+            # an empty mapping that is wanted has to become one, also where something else stands now
+            if inner or (not isinstance(there, Mapping) and (name in base or not value)):
                 patch[name] = inner
         elif value is None:
             if name in base:

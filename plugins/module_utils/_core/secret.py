@@ -110,6 +110,14 @@ def _shifted_base64(raw: bytes) -> Iterator[str]:
         yield encoded[head:tail]
 
 
+def _go_json(text: str) -> str:
+    """Return a text as Go's encoding/json writes it, which is what Kubernetes and Velero log."""
+    escaped = json.dumps(text, ensure_ascii=False)[1:-1]
+    for sign in "<>&\u2028\u2029":
+        escaped = escaped.replace(sign, f"\\u{ord(sign):04x}")
+    return escaped
+
+
 def forms(secret: str) -> set[str]:
     """Return every form in which a secret may come back: plain, base64, JSON-escaped, URL-quoted, per line, and the values of a file."""
     found: set[str] = set()
@@ -122,6 +130,7 @@ def forms(secret: str) -> set[str]:
         found.add(part)
         found.add(json.dumps(part)[1:-1])
         found.add(json.dumps(part, ensure_ascii=False)[1:-1])
+        found.add(_go_json(part))
         found.add(urllib.parse.quote(part, safe=""))
         found.add(urllib.parse.quote(part))
         found.add(urllib.parse.quote_plus(part))
@@ -156,11 +165,22 @@ class Mask:
         return self._ordered
 
     def text(self, text: str) -> str:
-        """Replace every form of every secret in a text."""
+        """Replace every form of every secret in a text, also where forms overlap: what any of them covers goes."""
+        covered: list[tuple[int, int]] = []
         for form in self.forms():
-            if form in text:
-                text = text.replace(form, MASK)
-        return text
+            at = text.find(form)
+            while at >= 0:
+                covered.append((at, at + len(form)))
+                at = text.find(form, at + 1)
+        if not covered:
+            return text
+        pieces: list[str] = []
+        done = 0
+        for start, end in sorted(covered):
+            if start > done or not pieces:
+                pieces += [text[done:start], MASK]
+            done = max(done, end)
+        return "".join([*pieces, text[done:]])
 
     def value(self, value: Any) -> Any:
         """Replace in every string and every key of a JSON value."""

@@ -99,7 +99,11 @@ Explain = Callable[[Request, Answer], tuple[str, str]]
 LONGEST_TRY = 15.0
 """Seconds for one try of a request; the deadline of the task may make it shorter."""
 TRIES = 5
-_BUSY = frozenset({408, 429, 500, 502, 503, 504})
+
+
+def _busy(status: int) -> bool:
+    """Tell whether a status may be another one a moment later. Of these only 429 says that the request was not carried out."""
+    return status in {408, 429} or status >= 500
 
 
 @dataclass
@@ -118,13 +122,22 @@ class Record:
     counts: dict[Effect, int] = field(default_factory=lambda: dict.fromkeys(Effect, 0))
 
 
+@dataclass
+class _Tries:
+    """How often a request was sent. unsure: it is a write, and a try that got no clear answer may have taken effect."""
+
+    count: int = 0
+    unsure: bool = False
+
+
 class Transport:
     """Send requests through an exchange, under a guard and a deadline.
 
     Repeats a request only where a repeat cannot harm: reads, probes, writes marked repeatable, anything that was refused with 429
     (the server did not take it), and anything that never left. For every other write with a lost answer it raises AnswerLost;
     the caller looks the object up and never sends the write again.
-    The record lists every write that was sent and not refused, also one whose answer was lost.
+    The record lists every write that was sent and not refused, also one whose answer was lost, and one that was refused only after
+    an earlier try of it may have arrived.
     """
 
     def __init__(self, exchange: Exchange, guard: Guard, deadline: Deadline, explain: Explain, record: Record | None = None) -> None:
@@ -140,13 +153,14 @@ class Transport:
         if write:
             self._before_write(request)
             self.record.written.append(request)
+        tries = _Tries()
         try:
-            return self._send(request)
+            return self._send(request, tries)
         except AnswerLost:
             raise
         except Exception:
-            # refused, or never sent: this write is known not to have taken effect
-            if write:
+            # refused, or never sent: this write is known not to have taken effect, unless an earlier try of it may have
+            if write and not tries.unsure:
                 self.record.written.remove(request)
             raise
 
@@ -161,13 +175,15 @@ class Transport:
                 "Run the task again; it continues where this one stopped",
             )
 
-    def _send(self, request: Request) -> Answer:
-        tried = 0
-        unsure = False  # an earlier try of a repeatable write may have arrived
+    def _send(self, request: Request, tries: _Tries) -> Answer:
+        seen = ""
         while True:
             if self.deadline.over:
-                raise self._too_late(request, f"the deadline of {self.deadline.seconds:g} s was over before an answer came", unsure=unsure)
-            tried += 1
+                text = f"the deadline of {self.deadline.seconds:g} s was over before an answer came"
+                raise self._too_late(request, f"{text}; last seen: {seen}" if seen else text, unsure=tries.unsure)
+            if tries.count and request.effect is Effect.WRITE:
+                self._before_write(request)
+            tries.count += 1
             self.record.counts[request.effect] += 1
             try:
                 answer = _whole(self.exchange(request, min(LONGEST_TRY, max(0.1, self.deadline.remaining()))))
@@ -175,30 +191,28 @@ class Transport:
                 seen, after = broken.detail, None
                 if broken.sent and not request.may_repeat:
                     raise self._lost(request, seen) from None
-                unsure = unsure or (broken.sent and request.effect is Effect.WRITE)
-                if tried >= TRIES:
-                    if unsure:
+                tries.unsure = tries.unsure or (broken.sent and request.effect is Effect.WRITE)
+                if tries.count >= TRIES:
+                    if tries.unsure:
                         raise self._lost(request, seen) from None
                     raise Unreachable(
-                        request.operation, request.target, f"{seen} ({tried} tries)", "Check the address, the network and the proxy settings"
+                        request.operation, request.target, f"{seen} ({tries.count} tries)", "Check the address, the network and the proxy settings"
                     ) from None
             else:
                 if 200 <= answer.status < 300 or answer.status in request.accept:
                     return answer
                 seen, next_step = self._explain(request, answer)
-                if answer.status not in _BUSY:
+                if not _busy(answer.status):
                     raise refused(request.operation, request.target, answer.status, seen, next_step)
                 if answer.status != 429 and not request.may_repeat:
                     raise self._lost(request, seen)
-                unsure = unsure or (answer.status != 429 and request.effect is Effect.WRITE)
-                if tried >= TRIES:
-                    if unsure:
+                tries.unsure = tries.unsure or (answer.status != 429 and request.effect is Effect.WRITE)
+                if tries.count >= TRIES:
+                    if tries.unsure:
                         raise self._lost(request, seen)
-                    raise refused(request.operation, request.target, answer.status, f"{seen} ({tried} tries)", next_step)
+                    raise refused(request.operation, request.target, answer.status, f"{seen} ({tries.count} tries)", next_step)
                 after = answer.headers.get("retry-after")
-            if self.deadline.over:
-                raise self._too_late(request, seen, unsure=unsure)
-            self.deadline.pause(_pause(tried, after))
+            self.deadline.pause(_pause(tries.count, after))
 
     def _lost(self, request: Request, seen: str) -> AnswerLost:
         return AnswerLost(
@@ -216,7 +230,8 @@ class Transport:
 
 def _whole(answer: Answer) -> Answer:
     """Refuse a body that claims to be JSON and is not: it was cut or replaced on the way."""
-    if answer.body and "json" in answer.headers.get("content-type", ""):
+    owed = 200 <= answer.status < 300 and answer.status != 204
+    if (answer.body or owed) and "json" in answer.headers.get("content-type", ""):
         try:
             answer.json()
         except ValueError:
@@ -226,6 +241,6 @@ def _whole(answer: Answer) -> Answer:
 
 def _pause(tried: int, retry_after: str | None) -> float:
     """Seconds before the next try: what the server asks for (at most 10), else doubling from 0.1 with a random part."""
-    if retry_after and retry_after.isdigit():
+    if retry_after and retry_after.isdecimal():
         return min(10.0, float(retry_after))
     return min(3.0, 0.1 * 2.0**tried) * random.uniform(0.7, 1.3)  # noqa: S311  not for security

@@ -12,6 +12,7 @@ import re
 from decimal import Decimal
 
 _UNITS = {"ns": 1, "us": 1_000, "µs": 1_000, "μs": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000}
+_LONGEST = 2**63 - 1
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 _WHOLE = re.compile(rf"[+]?(?:{_PART.pattern})+")
 
@@ -23,7 +24,11 @@ def nanoseconds(text: str) -> int:
         return 0
     if not _WHOLE.fullmatch(text):
         raise ValueError("not a duration such as 30s, 1m0s or 720h")
-    return int(sum(Decimal(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
+    total = sum(int(Decimal(number) * _UNITS[unit]) for number, unit in _PART.findall(text))
+    if total > _LONGEST:
+        # Velero could not read the location any more, and with it none of the others
+        raise ValueError("longer than the 2562047 hours that Go can hold")
+    return total
 
 
 def seconds(text: str) -> float:
