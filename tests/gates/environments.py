@@ -23,6 +23,8 @@ LOCKS = machine.ROOT / "requirements"
 COLLECTIONS = ("kubernetes.core",)  # what the benchmarks compare with
 LEFT_OUT = re.compile(r"ansible_collections/[^/]+/[^/]+/(tests|docs|changelogs|\.github|\.azure-pipelines)/")
 
+SOMEBODYS_OWN = ("ANSIBLE_", "AWS_", "GOOGLE_", "K8S_AUTH_", "KUBECONFIG", "MYPY", "PYTEST_")
+
 Say = Callable[[str], None]
 
 
@@ -183,7 +185,7 @@ def everything(say: Say, *, names: tuple[str, ...] = ("dev", "c216", "c219")) ->
 
 def variables(environment: Environment, tree: Path) -> dict[str, str]:
     """Process environment in which the tools of a virtual environment find the staged collection and nobody's own settings."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTEST_", "MYPY", "KUBECONFIG", "AWS_PROFILE"))}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(SOMEBODYS_OWN)}
     kept.pop("PYTHONHOME", None)
     return {
         **kept,
@@ -192,6 +194,7 @@ def variables(environment: Environment, tree: Path) -> dict[str, str]:
         "PYTHONPATH": str(tree),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
+        "SERVEROPS_CACHE": str(machine.cache()),
         "LC_ALL": "C.UTF-8",
         "NO_COLOR": "1",
         "ANSIBLE_NOCOLOR": "1",

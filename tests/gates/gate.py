@@ -8,13 +8,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import environments, machine, stage
+from . import environments, stage
 
 
 class GateError(Exception):
@@ -47,6 +46,28 @@ class Done:
     text: str
 
 
+HANDED_TO_ROOT = (
+    "ANSIBLE_",
+    "LC_",
+    "PATH",
+    "PYTHON",
+    "SERVEROPS_",
+    "VIRTUAL_ENV",
+    "SSL_CERT_FILE",
+    "PIP_CERT",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+)
+
+
+def as_root(command: list[str], variables: Mapping[str, str]) -> list[str]:
+    """The command as root runs it: by sudo, with the variables that it needs, when this process is not root."""
+    if os.geteuid() == 0:
+        return command
+    return ["sudo", "env", *(f"{key}={value}" for key, value in variables.items() if key.upper().startswith(HANDED_TO_ROOT)), *command]
+
+
 @dataclass
 class Workplace:
     """What a gate works with: environments, the staged copy, a folder of its own and a log."""
@@ -67,7 +88,7 @@ class Workplace:
     def variables(self, name: str) -> dict[str, str]:
         """Process environment for programs of one virtual environment."""
         paths = {f"SERVEROPS_{key.upper()}": str(value.path) for key, value in self.ready.items()}
-        return {**environments.variables(self.ready[name], self.tree), **paths, "SERVEROPS_CACHE": str(machine.cache()), **self.extra}
+        return {**environments.variables(self.ready[name], self.tree), **paths, **self.extra}
 
     def run(
         self,
@@ -91,11 +112,8 @@ class Workplace:
         own = self.ready[name].bin / argv[0]
         if "/" not in argv[0] and own.exists():
             argv[0] = str(own)
-        if root and os.geteuid() != 0:
-            passed_on = [
-                f"{key}={value}" for key, value in known.items() if key.startswith(("PATH", "PYTHON", "ANSIBLE_", "SERVEROPS_", "VIRTUAL_", "LC_"))
-            ]
-            argv = ["sudo", "-E", "env", *passed_on, *argv]
+        if root:
+            argv = as_root(argv, known)
         self.note(f"$ {' '.join(argv)}")
         start = self.log.stat().st_size
         with self.log.open("ab") as out:
@@ -169,8 +187,3 @@ class Result:
     def good(self) -> bool:
         """Whether the run may go on to be green."""
         return self.outcome.good if self.counts else not self.outcome.failed
-
-
-def clock(begun: float) -> float:
-    """Seconds since a monotonic time."""
-    return time.monotonic() - begun

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from .gate import GateError, Outcome, Workplace
 
@@ -23,17 +25,26 @@ def suite(*folders: str, name: str = "dev", root: bool = False) -> Callable[[Wor
     return work
 
 
-def measured(folder: str, report: str) -> Callable[[Workplace], Outcome]:
-    """The gate of tests on the bed that also have to leave a report in the clone's folder `build`."""
-    run = suite(folder, root=True)
+def reached(row: Mapping[str, Any]) -> bool:
+    """Whether a row of a report meets its goal."""
+    value, goal = row["value"], row["goal"]
+    return bool(value >= goal if row["better"] == "higher" else value <= goal)
+
+
+def measured(package: str) -> Callable[[Workplace], Outcome]:
+    """The gate of a program that measures on the bed and leaves build/<its last name>.json: one row, one goal."""
 
     def work(place: Workplace) -> Outcome:
-        wanted = Path(place.variables("dev")["SERVEROPS_BUILD"]) / report
+        wanted = Path(place.extra["SERVEROPS_BUILD"]) / f"{package.rpartition('.')[2]}.json"
         wanted.unlink(missing_ok=True)
-        outcome = run(place)
+        done = place.run("python", "-m", package, root=True)
         if not wanted.is_file():
-            raise GateError(f"{folder}: the tests left no {wanted}")
-        return outcome
+            raise GateError(f"{package}: exit status {done.status}, and it left no {wanted}")
+        rows = json.loads(wanted.read_text())
+        missed = [row for row in rows if not reached(row)]
+        for row in missed:
+            place.note(f"{row['name']}: {row['value']} {row['unit']}, goal {row['goal']} ({row['better']} is better)")
+        return Outcome(len(rows) - len(missed), len(missed) or int(done.status != 0))
 
     return work
 
