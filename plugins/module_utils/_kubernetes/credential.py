@@ -542,23 +542,25 @@ class GkeLogin(ExpiringCredential):
         except ImportError as error:
             raise LibraryMissing("google-auth and requests", sys.executable, str(error), "option gke") from None
         path = self._option.get("service_account_file")
-        try:
-            if path:
+        if path:
+            try:
                 self._credentials = service_account.Credentials.from_service_account_file(path, scopes=[GOOGLE_SCOPE])
-                with contextlib.suppress(OSError, ValueError):
-                    self._seen.add(str(json.loads(Path(path).read_text(encoding="utf-8")).get("private_key") or ""))
-            else:
-                self._credentials = google.auth.default(scopes=[GOOGLE_SCOPE])[0]
-        except google.auth.exceptions.DefaultCredentialsError:
+                self._seen.add(str(json.loads(Path(path).read_text(encoding="utf-8"))["private_key"]))
+            except (OSError, ValueError, KeyError, google.auth.exceptions.GoogleAuthError):
+                raise InputError(
+                    "gke.service_account_file",
+                    f"the file {path} is not the JSON key of a service account",
+                    "Give the file that Google made for the key",
+                ) from None
+            return self._credentials
+        try:
+            self._credentials = google.auth.default(scopes=[GOOGLE_SCOPE])[0]
+        except google.auth.exceptions.GoogleAuthError:
             raise OperationError(
                 "log in to",
                 f"GKE cluster {self.name}",
                 "google-auth found no credentials",
                 "Give gke.service_account_file, or set GOOGLE_APPLICATION_CREDENTIALS",
-            ) from None
-        except (OSError, ValueError, KeyError, google.auth.exceptions.GoogleAuthError):
-            raise InputError(
-                "gke.service_account_file", f"the file {path} is not the JSON key of a service account", "Give the file that Google made for the key"
             ) from None
         return self._credentials
 

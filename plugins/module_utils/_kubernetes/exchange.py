@@ -9,6 +9,7 @@ Private to this collection; may change without notice.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import re
 import time
@@ -155,6 +156,8 @@ def _innermost(error: BaseException) -> BaseException:
 
 def _words(error: BaseException) -> str:
     """Say an error without Python's own decoration (object addresses, class paths)."""
+    if isinstance(error, (http.client.IncompleteRead, HTTP.IncompleteRead, HTTP.InvalidChunkLength)):
+        return "the answer was cut"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = re.sub(r"<[^>]*>(, '|: )?", "", str(error)).strip("()' ")

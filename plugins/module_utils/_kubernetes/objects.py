@@ -93,10 +93,10 @@ class Api:
         while True:
             request = requests.list_page(resource, namespace, label_selector=label_selector, field_selector=field_selector, continue_token=token)
             page = _document(request, self.send(request))
-            if not isinstance(page.get("items", []), list):
+            if "items" not in page or not isinstance(page["items"] or [], list):
                 raise Malformed(request.operation, request.target, "the answer is not a list", "Check the address of the server")
             # items of a list do not say what they are
-            items += [{"apiVersion": resource.api_version, "kind": resource.kind} | item for item in page.get("items") or []]
+            items += [{"apiVersion": resource.api_version, "kind": resource.kind} | item for item in page["items"] or []]
             about = page.get("metadata") or {}
             token = str(about.get("continue") or "")
             if not token:
@@ -226,6 +226,6 @@ def _document(request: Request, answer: Answer) -> Document:
             request.operation,
             request.target,
             f"the answer (status {answer.status}, {kind}) is not a JSON object",
-            "Check the address: is it a Kubernetes API server?",
+            "Check that the address is that of a Kubernetes API server",
         )
     return document

@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -331,17 +332,20 @@ def test_keys_reach_openssl_by_a_folder_where_the_kernel_has_no_memory_files(mut
     assert modes == [0o700, 0o600, 0o600]
 
 
-def test_a_worker_that_ends_without_cleaning_up_leaves_no_file(mutual_twin, authority, kubeconfig, temporary):
+def test_a_worker_that_ends_without_cleaning_up_leaves_no_file(mutual_twin, authority, kubeconfig, temporary, tmp_path):
     """Ansible's workers end by os._exit, so nothing may wait for an exit handler."""
     certificate, key = authority.issue("admin")
-    user = {"client-certificate-data": b64(certificate), "client-key-data": b64(key)}
-    child = os.fork()
-    if not child:
-        try:
-            open_api({"kubeconfig": kubeconfig(user, server=mutual_twin.url)}).get(resource.SECRET, "ns", "x")
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
+    user = plugin(tmp_path, f"status = {{'clientCertificateData': {certificate!r}, 'clientKeyData': {key!r}}}")
+    path = written(tmp_path / "config", kubeconfig(user, server=mutual_twin.url))
+    program = f"""
+import os, sys
+from ansible_collections.serverops.circleci.tests.unit.kubernetes.conftest import open_api
+from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import resource
+open_api({{"kubeconfig": {path!r}}}).get(resource.SECRET, "ns", "x")
+os._exit(7)
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", program], env=environment).returncode == 7
     assert mutual_twin.arrived[-1].certificate == "admin"
     assert list(temporary.iterdir()) == []
 

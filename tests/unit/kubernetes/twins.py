@@ -92,12 +92,17 @@ def refusal(code: int, reason: str, message: str, **details: Any) -> Reply:
 
 
 class ApiTwin:
-    """A server on 127.0.0.1. answer: what it says; by default an empty object. tokens: those it takes (all when empty)."""
+    """A server on 127.0.0.1. answer: what it says; by default an empty object. tokens: those it takes (all when empty).
+
+    serve_form: bodies are not JSON but forms, kept as text. own_date: answers have a Date header.
+    """
 
     def __init__(self, server_certificate: tuple[str, str] | None, folder: Path, client_authority: str = "") -> None:
         self.arrived: list[Arrived] = []
         self.tokens: set[str] = set()
         self.answer: Callable[[Arrived], Reply] = lambda request: Reply(document={"kind": "Twin"})
+        self.serve_form = False
+        self.own_date = True
         self.closing = threading.Event()
         twin = self
 
@@ -158,7 +163,7 @@ class ApiTwin:
             path,
             {name: value[0] for name, value in _query(query).items()},
             list(handler.headers.items()),
-            json.loads(raw) if raw else None,
+            (raw.decode() if self.serve_form else json.loads(raw)) if raw else None,
             names[0] if names else "",
         )
         self.arrived.append(request)
@@ -176,7 +181,7 @@ class ApiTwin:
         self._write(handler, reply)
 
     def _write(self, handler: http.server.BaseHTTPRequestHandler, reply: Reply) -> None:
-        handler.send_response(reply.status)
+        (handler.send_response if self.own_date else handler.send_response_only)(reply.status)
         body = reply.text if reply.text is not None else json.dumps(reply.document).encode()
         for name, value in ({"Content-Type": "application/json"} | reply.headers).items():
             handler.send_header(name, value)
