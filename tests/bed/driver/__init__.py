@@ -22,6 +22,7 @@ From a test::
 
 BedError says what was done, what was seen and what to do next. Everything a bed writes lies in bed.run_dir and /run/serverops-bed/<name>.
 """
+
 from __future__ import annotations
 
 from .audit import READ_VERBS

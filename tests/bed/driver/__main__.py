@@ -2,11 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Command line of the bed: python3 -m tests.bed.driver up|down|status|node|kubectl|env|build|preflight."""
+
 from __future__ import annotations
 
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -17,8 +19,23 @@ from .bed import FAMILIES, Bed, down
 from .paths import DEFAULT_NAME, REPOSITORY, BedError, cache, say
 from .velero import Velero
 
-PASSED_BY_SUDO = ("PATH", "GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB", "GOFLAGS", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE",
-                  "https_proxy", "http_proxy", "no_proxy", "PIP_INDEX_URL", "PIP_CERT")
+PASSED_BY_SUDO = (
+    "PATH",
+    "GOCACHE",
+    "GOMODCACHE",
+    "GOPROXY",
+    "GOSUMDB",
+    "GOFLAGS",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "https_proxy",
+    "http_proxy",
+    "no_proxy",
+    "PIP_INDEX_URL",
+    "PIP_CERT",
+)
 
 
 def become_root() -> None:
@@ -29,7 +46,7 @@ def become_root() -> None:
         raise BedError("root is needed (namespaces, mounts and control groups are made) and sudo is not there; run it as root")
     passed = [f"SERVEROPS_CACHE={cache()}", *(f"{name}={os.environ[name]}" for name in PASSED_BY_SUDO if name in os.environ)]
     os.chdir(REPOSITORY)
-    os.execvp("sudo", ["sudo", "env", *passed, sys.executable, "-m", "tests.bed.driver", *sys.argv[1:]])
+    os.execvp("sudo", ["sudo", "env", *passed, sys.executable, "-m", "tests.bed.driver", *sys.argv[1:]])  # noqa: S606
 
 
 def parser() -> argparse.ArgumentParser:
@@ -106,7 +123,8 @@ def print_use(bed: Bed, velero: str) -> None:
     print(f"      credentials {bed.s3.credentials_file}, CA {bed.s3.ca_file}")
     print("  GCS: storage.googleapis.com, from pods only")
     print(f"  requests seen by the API server: {bed.audit_log}")
-    print(f"  a second node: python3 -m tests.bed.driver node add 2{option}        stop it all: make bed-down, or python3 -m tests.bed.driver down{option}")
+    print(f"  a second node: python3 -m tests.bed.driver node add 2{option}")
+    print(f"  stop it all: {'make bed-down, or ' if not option else ''}python3 -m tests.bed.driver down{option}")
 
 
 def command_up(options: argparse.Namespace) -> None:
@@ -138,8 +156,8 @@ def command_up(options: argparse.Namespace) -> None:
         say(f"bed {options.name} stays up for a look; stop it by `python3 -m tests.bed.driver down --name {options.name}`")
         raise
     load = os.getloadavg()
-    say(f"bed {options.name} is up in {time.monotonic() - began:.1f} s ({'cold: ' + str(len(cold)) + f' tool families built in {built:.0f} s' if cold else 'warm'}; "
-        f"load {load[0]:.1f} {load[1]:.1f} {load[2]:.1f})")
+    how = f"cold: {len(cold)} tool families built in {built:.0f} s" if cold else "warm"
+    say(f"bed {options.name} is up in {time.monotonic() - began:.1f} s ({how}; load {load[0]:.1f} {load[1]:.1f} {load[2]:.1f})")
     print_use(bed, velero)
 
 
@@ -160,11 +178,24 @@ def use_running(options: argparse.Namespace) -> None:
 
 
 def add(bed: Bed, velero: str, bare: bool) -> None:
-    """Velero by its own CLI, and what else `make bed` shows."""
+    """What `make bed` shows on top of the cluster: Velero by its own CLI, and an installation shaped like CircleCI Server."""
     if velero != "none":
         start = time.monotonic()
         bed.velero_install(velero, "velero")
         say(f"  Velero {velero} works, its location is Available ({time.monotonic() - start:.1f} s)")
+    if not bare:
+        from tests.bed import circleci_server
+
+        start = time.monotonic()
+        try:
+            circleci_server.install(bed)
+            circleci_server.wait_ready(bed)
+            circleci_server.seed(bed)
+        except circleci_server.InstallationError as error:
+            raise BedError(str(error)) from error
+        count = len(circleci_server.WORKLOADS)
+        say(f"  CircleCI Server's {count} workloads are Ready in namespace {circleci_server.NAMESPACE}, {len(circleci_server.DATABASES)} databases filled "
+            f"({time.monotonic() - start:.1f} s)")
 
 
 def command_status(options: argparse.Namespace) -> None:
@@ -183,8 +214,13 @@ def command_status(options: argparse.Namespace) -> None:
 def command_env(options: argparse.Namespace) -> None:
     """Lines for `eval`."""
     bed = Bed.attach(options.name)
-    for name, value in {"KUBECONFIG": bed.kubeconfig, "SERVEROPS_BED": bed.name, "AWS_SHARED_CREDENTIALS_FILE": bed.s3.credentials_file,
-                        "AWS_ENDPOINT_URL": bed.s3.endpoint_outside, "AWS_DEFAULT_REGION": bed.s3.region}.items():
+    for name, value in {
+        "KUBECONFIG": bed.kubeconfig,
+        "SERVEROPS_BED": bed.name,
+        "AWS_SHARED_CREDENTIALS_FILE": bed.s3.credentials_file,
+        "AWS_ENDPOINT_URL": bed.s3.endpoint_outside,
+        "AWS_DEFAULT_REGION": bed.s3.region,
+    }.items():
         print(f"export {name}={value}")
     print(f"export PATH={bed.run_dir}/bin:$PATH")
 
@@ -220,6 +256,8 @@ def run(options: argparse.Namespace) -> int:
 def main(arguments: list[str] | None = None) -> Any:
     """Parse and run; a BedError becomes one message and status 1."""
     options = parser().parse_args(arguments)
+    # ended politely, the driver takes down what it began
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         become_root()
         return run(options)

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads the API server's audit log: what was asked of it since a moment, by whom."""
+
 from __future__ import annotations
 
 import json

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A bed as a test sees it: start it, look at it, break it, end it."""
+
 from __future__ import annotations
 
 import contextlib
@@ -14,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,21 @@ FAMILIES = ("kube", "velero117", "aws114", "gcp114", "velero110", "velero18", "k
 
 #: What to ask each process of the first node, and of every node, when its health is wanted.
 FIRST_NODE_PROBES = {
-    "etcd": "http://127.0.0.1:2379/health", "kube-apiserver": "tcp://127.0.0.1:{api}", "kube-controller-manager": "https://127.0.0.1:10257/healthz",
-    "kube-scheduler": "https://127.0.0.1:10259/healthz", "coredns": "http://127.0.0.1:8181/ready", "s3": f"http://{API_ADDRESS}:{S3_PORT}/health",
-    "s3-tls": f"https://{API_ADDRESS}:{S3_TLS_PORT}/health", "gcs": f"https://{GCS_ADDRESS}:443/storage/v1/b", "google-token": f"tcp://{TOKEN_ADDRESS}:443",
+    "etcd": "http://127.0.0.1:2379/health",
+    "kube-apiserver": "tcp://127.0.0.1:{api}",
+    "kube-controller-manager": "https://127.0.0.1:10257/healthz",
+    "kube-scheduler": "https://127.0.0.1:10259/healthz",
+    "coredns": "http://127.0.0.1:8181/ready",
+    "s3": f"http://{API_ADDRESS}:{S3_PORT}/health",
+    "s3-tls": f"https://{API_ADDRESS}:{S3_TLS_PORT}/health",
+    "gcs": f"https://{GCS_ADDRESS}:443/storage/v1/b",
+    "google-token": f"tcp://{TOKEN_ADDRESS}:443",
 }
-NODE_PROBES = {"containerd": "unix:{sockets}/containerd.sock", "kubelet": "http://127.0.0.1:10248/healthz", "kube-proxy": "http://127.0.0.1:10256/healthz"}
+NODE_PROBES = {
+    "containerd": "unix:{sockets}/containerd.sock",
+    "kubelet": "http://127.0.0.1:10248/healthz",
+    "kube-proxy": "http://127.0.0.1:10256/healthz",
+}
 
 
 def listen(port: int) -> socket.socket:
@@ -118,7 +129,13 @@ class Bed:
             listeners = {what: stack.enter_context(contextlib.closing(listen(port))) for what, port in ports.items()}
             taken = {what: int(listener.getsockname()[1]) for what, listener in listeners.items()}
             recorded: dict[str, Any] = {
-                "name": name, "run": str(run), "cache": str(cache()), "phase": "starting", "ports": taken, "nodes": {}, "driver": os.getpid(),
+                "name": name,
+                "run": str(run),
+                "cache": str(cache()),
+                "phase": "starting",
+                "ports": taken,
+                "nodes": {},
+                "driver": os.getpid(),
                 "s3_keys": [f"AKIA{secrets.token_hex(8).upper()}", secrets.token_urlsafe(30)],
             }
             state.save(name, recorded)
@@ -148,7 +165,7 @@ class Bed:
             self._ask(node, wanted[process])
         with ThreadPoolExecutor(1) as pool:
             importing = pool.submit(self._import, node, [image for image in self._image_table().values() if image.name in ("pause", "bb")])
-            self._wait(60, lambda: self._ready_api(), lambda: f"API server: {control.tail(node.run / 'log/kube-apiserver.log')}")
+            self._wait(60, self._ready_api, lambda: self._why(node, "etcd", "kube-apiserver", "relay"), fatal=("etcd", "kube-apiserver"))
             say(f"  bed {self.name}: API server ready ({time.monotonic() - began:.1f} s)")
             for process in ("kube-controller-manager", "kube-scheduler"):
                 self._ask(node, wanted[process])
@@ -161,7 +178,9 @@ class Bed:
         self._import(node, others)
         self._wait_node(node)
         self._ask(node, wanted["kube-router"])
-        self._wait(30, lambda: "default" in self.kubectl("get", "serviceaccounts", "-n", "default", "-o", "name"), lambda: "no default ServiceAccount")
+        self._wait(
+            30, lambda: "default" in self.kubectl("get", "serviceaccounts", "-n", "default", "-o", "name"), lambda: "no default ServiceAccount"
+        )
         self._wait(30, lambda: not self.broken(), lambda: f"host processes: {self.broken()}")
         say(f"  bed {self.name}: node {node.name} Ready, {len(self.processes())} host processes work ({time.monotonic() - began:.1f} s)")
 
@@ -186,14 +205,19 @@ class Bed:
                     return time.mktime(beat) - time.timezone >= int(since)
             return False
 
-        self._wait(60, ready, lambda: f"node {node.name} Ready: {control.tail(node.run / 'log/kubelet.log')}")
+        self._wait(60, ready, lambda: self._why(node, "kubelet", "containerd"), node, ("kubelet", "containerd"))
 
-    @staticmethod
-    def _wait(limit: float, done: Any, seen: Any) -> None:
+    def _why(self, node: Node, *names: str) -> str:
+        return "; ".join(f"{name}: {control.tail(node.run / f'log/{name}.log', 2)}" for name in names)
+
+    def _wait(self, limit: float, done: Callable[[], bool], seen: Callable[[], str], node: Node | None = None, fatal: tuple[str, ...] = ()) -> None:
+        """Wait for done(); BedError with seen() after limit seconds, or at once when a process that must run (fatal) has ended."""
         deadline = time.monotonic() + limit
         while not done():
-            if time.monotonic() > deadline:
-                raise BedError(f"waited {limit:.0f} s for the bed; last seen: {seen()}")
+            ended = [name for name in fatal if self.processes(node.name if node else "n1").get(name, {}).get("pid") is None]
+            if ended or time.monotonic() > deadline:
+                what = f"process {', '.join(ended)} of the bed ended" if ended else f"waited {limit:.0f} s for the bed"
+                raise BedError(f"{what}; last seen: {seen()}")
             time.sleep(0.1)
 
     # --- records -----------------------------------------------------------------------------------------------------------------------------
@@ -238,7 +262,8 @@ class Bed:
         folder = self.run_dir / "bin"
         folder.mkdir()
         table = self._family_table()
-        links = {"kubectl": table["kube"].program("kubectl"), **{f"velero-{version}": table[family].program("velero") for version, family in Velero.families.items()}}
+        links = {f"velero-{version}": table[family].program("velero") for version, family in Velero.families.items()}
+        links["kubectl"] = table["kube"].program("kubectl")
         for name, target in links.items():
             (folder / name).symlink_to(target)
 
@@ -290,8 +315,14 @@ class Bed:
 
         self._wait(30, answers, lambda: f"containerd of {node.name}: {control.tail(node.run / 'log/containerd.log')}")
         for image in wanted:
-            done = subprocess.run([*ctr, "images", "import", str(image.archive)], capture_output=True, text=True, check=False,
-                                  env={**os.environ, MARK: self.name}, preexec_fn=lambda: kernel.die_with_parent(signal.SIGKILL))
+            done = subprocess.run(
+                [*ctr, "images", "import", str(image.archive)],
+                capture_output=True,
+                text=True,
+                check=False,
+                env={**os.environ, MARK: self.name},
+                preexec_fn=lambda: kernel.die_with_parent(signal.SIGKILL),
+            )
             if done.returncode:
                 raise BedError(f"image {image.name} cannot be imported on {node.name}: {done.stderr.strip()[-400:]}")
 
@@ -301,7 +332,8 @@ class Bed:
         try:
             return control.ask(node.sockets / "control.sock", request)
         except OSError as error:
-            raise BedError(f"the first process of node {node.name} of bed {self.name} does not answer: {error}; run `python3 -m tests.bed.driver down`") from error
+            hint = f"run `python3 -m tests.bed.driver down --name {self.name}`"
+            raise BedError(f"the first process of node {node.name} of bed {self.name} does not answer: {error}; {hint}") from error
 
     def _number(self, node: str) -> int:
         if node not in self.nodes():
@@ -332,7 +364,7 @@ class Bed:
         return self._pid(node)
 
     def stop_process(self, name: str, node: str = "n1", signal_number: int = signal.SIGTERM, timeout: float = 10) -> None:
-        """Stop a host process ("s3", "relay", "kube-apiserver" ...) and wait for its end; SIGKILL after timeout seconds. Nothing when it does not run."""
+        """Stop a host process ("s3", "relay" ...) and wait for its end; SIGKILL after timeout seconds. Nothing when it does not run."""
         self._ask(self.node(self._number(node)), {"do": "stop", "name": name, "signal": int(signal_number), "timeout": timeout})
 
     def start_process(self, name: str, node: str = "n1") -> None:
@@ -355,10 +387,13 @@ class Bed:
         table = self.processes(node)
         described = self.node(self._number(node))
         probes = {**NODE_PROBES, **(FIRST_NODE_PROBES if described.first else {})}
-        found = {name: "ok" if entry["pid"] is not None else f"ended with status {entry['status']}; {control.tail(Path(entry['log']), 2)}"
-                 for name, entry in table.items()}
+        found = {
+            name: "ok" if entry["pid"] is not None else f"ended with status {entry['status']}; {control.tail(Path(entry['log']), 2)}"
+            for name, entry in table.items()
+        }
         asked = [f"{name}={url.format(api=self.api_port, sockets=described.sockets)}" for name, url in probes.items() if found.get(name) == "ok"]
-        done = subprocess.run([*self.enter(node), sys.executable, "-m", "tests.bed.driver.health", *asked], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        argv = [*self.enter(node), sys.executable, "-m", "tests.bed.driver.health", *asked]
+        done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=False)
         if done.returncode:
             raise BedError(f"health of node {node} of bed {self.name} cannot be asked: {done.stderr.strip()[-400:]}")
         found.update(json.loads(done.stdout))
@@ -369,9 +404,11 @@ class Bed:
         return found
 
     def _resolves(self, node: str) -> str:
-        program = ("import socket,sys\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\ns.settimeout(2)\n"
-                   "n=b''.join(bytes([len(p)])+p for p in b'kubernetes.default.svc.cluster.local'.split(b'.'))+b'\\0'\n"
-                   f"s.sendto(b'\\x12\\x34\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0'+n+b'\\0\\1\\0\\1',('{DNS_ADDRESS}',53))\nsys.exit(s.recv(512)[3]&15)\n")
+        program = (
+            "import socket,sys\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\ns.settimeout(2)\n"
+            "n=b''.join(bytes([len(p)])+p for p in b'kubernetes.default.svc.cluster.local'.split(b'.'))+b'\\0'\n"
+            f"s.sendto(b'\\x12\\x34\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0'+n+b'\\0\\1\\0\\1',('{DNS_ADDRESS}',53))\nsys.exit(s.recv(512)[3]&15)\n"
+        )
         done = subprocess.run([*self.enter(node), sys.executable, "-I", "-c", program], capture_output=True, text=True, check=False)
         return "ok" if done.returncode == 0 else "does not resolve kubernetes.default.svc.cluster.local"
 
@@ -387,12 +424,19 @@ class Bed:
             if status.get("phase") == "Succeeded":
                 continue
             conditions = {condition["type"]: condition for condition in status.get("conditions", [])}
-            waiting = [entry["state"]["waiting"].get("reason", "") for entry in status.get("containerStatuses", []) if "waiting" in entry.get("state", {})]
-            found.append({
-                "namespace": pod["metadata"]["namespace"], "name": pod["metadata"]["name"], "ready": conditions.get("Ready", {}).get("status") == "True",
-                "phase": status.get("phase", ""), "node": pod["spec"].get("nodeName", ""),
-                "reason": ", ".join(waiting) or conditions.get("PodScheduled", {}).get("message", ""),
-            })
+            waiting = [
+                entry["state"]["waiting"].get("reason", "") for entry in status.get("containerStatuses", []) if "waiting" in entry.get("state", {})
+            ]
+            found.append(
+                {
+                    "namespace": pod["metadata"]["namespace"],
+                    "name": pod["metadata"]["name"],
+                    "ready": conditions.get("Ready", {}).get("status") == "True",
+                    "phase": status.get("phase", ""),
+                    "node": pod["spec"].get("nodeName", ""),
+                    "reason": ", ".join(waiting) or conditions.get("PodScheduled", {}).get("message", ""),
+                }
+            )
         return found
 
     # --- audit log ---------------------------------------------------------------------------------------------------------------------------
@@ -435,7 +479,8 @@ class Bed:
             pki.make_node(node.pki, first.pki, node.name, node.address, node.api_server)
         control.launch(node, [], lambda pid, start: self._record_node(node, pid, start))
         inside = self.enter(node.name)
-        self._run([*self.enter(), which("ip"), "link", "add", f"to-{node.name}", "type", "veth", "peer", "name", "eth0", "netns", str(self._pid(node.name))])
+        veth = ["link", "add", f"to-{node.name}", "type", "veth", "peer", "name", "eth0", "netns", str(self._pid(node.name))]
+        self._run([*self.enter(), which("ip"), *veth])
         at_first, here = node.link_to_first()
         for command in at_first:
             self._run([*self.enter(), *command])
@@ -557,8 +602,8 @@ def remove_remains(name: str, keep_lock: bool = False) -> int:
 def down(name: str = DEFAULT_NAME) -> bool:
     """Stop a bed, whatever state it is in, and remove everything it left on the machine, caches aside. False when there was nothing."""
     check_name(name)
-    there = state.folder(name).exists() or (cache() / "beds" / name).exists() or bool(cgroups.find(processes.cgroup_prefix(name))) or bool(processes.find(name))
+    files = state.folder(name).exists() or (cache() / "beds" / name).exists()
+    there = files or bool(cgroups.find(processes.cgroup_prefix(name))) or bool(processes.find(name))
     with state.locked(name):
         remove_remains(name)
     return there
-

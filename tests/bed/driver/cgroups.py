@@ -2,9 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A control group of its own per node, on cgroup v1 (also hybrid) and v2."""
+
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -36,9 +38,9 @@ def missing_controllers() -> list[str]:
 
 
 def find(prefix: str) -> list[Path]:
-    """Top directories of the groups whose name is the prefix or begins with it and a hyphen, in every hierarchy."""
-    places = [ROOT] if is_v2() else hierarchies()
-    return [path for place in places for path in place.iterdir() if path.is_dir() and (path.name == prefix or path.name.startswith(f"{prefix}-"))]
+    """Top directories of the groups named prefix or prefix-n<number> (a bed's nodes), in every hierarchy."""
+    wanted = re.compile(re.escape(prefix) + r"(-n\d+)?")
+    return [path for place in ([ROOT] if is_v2() else hierarchies()) for path in place.iterdir() if wanted.fullmatch(path.name) and path.is_dir()]
 
 
 def make(name: str) -> None:
@@ -70,7 +72,7 @@ def enable(group: Path) -> None:
             (group / "cgroup.subtree_control").write_text(f"+{controller}")
         except OSError as error:
             if controller in NEEDED:
-                raise BedError(f"controller {controller} cannot be enabled below {group}: {error}; is this a container with a control group of its own?") from error
+                raise BedError(f"controller {controller} cannot be enabled below {group}: {error}; is this a container?") from error
 
 
 def hold(name: str, pid: int) -> None:

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Starts the first process of a node, and talks to it."""
+
 from __future__ import annotations
 
 import json
@@ -32,9 +33,16 @@ def launch(node: Node, inherited: list[int], record: Callable[[int, int], None])
     report_read, report_write = os.pipe()
     try:
         with log.open("w") as output:
-            starter = subprocess.Popen([sys.executable, "-m", "tests.bed.driver.supervisor", str(config), str(go_read), str(report_write)],
-                                       cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-                                       pass_fds=(go_read, report_write, *inherited), env={**os.environ, MARK: node.bed})
+            starter = subprocess.Popen(
+                [sys.executable, "-m", "tests.bed.driver.supervisor", str(config), str(go_read), str(report_write)],
+                cwd=REPOSITORY,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                pass_fds=(go_read, report_write, *inherited),
+                env={**os.environ, MARK: node.bed},
+            )
         os.close(report_write)
         report_write = -1
         reported = os.read(report_read, 32)

@@ -6,6 +6,7 @@
 usage: python3 -m tests.bed.driver.health NAME=URL ...      prints one JSON object {name: "ok" or what was seen}
 URL: http(s)://address:port/path (any answer below 400 is ok), tcp://address:port, unix:/path
 """
+
 from __future__ import annotations
 
 import http.client
@@ -20,7 +21,7 @@ LIMIT = 5.0
 
 
 def probe(url: str) -> str:
-    """"ok", or what was seen instead."""
+    """Answer "ok", or what was seen instead."""
     kind, _, rest = url.partition(":")
     try:
         if kind == "unix":
@@ -34,8 +35,9 @@ def probe(url: str) -> str:
             socket.create_connection((address, port), LIMIT).close()
             return "ok"
         # only whether it answers is asked here; who it is was settled when the bed was made
-        context = ssl._create_unverified_context() if kind == "https" else None  # noqa: S323
-        connect = http.client.HTTPSConnection(address, port, timeout=LIMIT, context=context) if context else http.client.HTTPConnection(address, port, timeout=LIMIT)
+        connect = http.client.HTTPConnection(address, port, timeout=LIMIT)
+        if kind == "https":
+            connect = http.client.HTTPSConnection(address, port, timeout=LIMIT, context=ssl._create_unverified_context())  # noqa: S323
         connect.request("GET", parts.path or "/")
         status = connect.getresponse().status
         connect.close()

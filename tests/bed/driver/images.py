@@ -20,6 +20,7 @@ An image's folder holds image.json:
     {"assemble": "assemble.py"}                                  a program beside image.json that fills the directory it is given
 Owners are root unless an entry says otherwise, times are zero: equal inputs give equal bytes.
 """
+
 from __future__ import annotations
 
 import fcntl
@@ -169,11 +170,17 @@ class Image:
                     add(tar, path, entry)
             with layer.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            config = json.dumps({
-                "architecture": ARCHITECTURES.get(os.uname().machine, os.uname().machine), "os": "linux", "created": "1970-01-01T00:00:00Z",
-                "config": self.recipe.get("config", {}), "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
-                "history": [{"created": "1970-01-01T00:00:00Z", "created_by": f"tests/bed/images/{self.name}"}],
-            }, sort_keys=True).encode()
+            config = json.dumps(
+                {
+                    "architecture": ARCHITECTURES.get(os.uname().machine, os.uname().machine),
+                    "os": "linux",
+                    "created": "1970-01-01T00:00:00Z",
+                    "config": self.recipe.get("config", {}),
+                    "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+                    "history": [{"created": "1970-01-01T00:00:00Z", "created_by": f"tests/bed/images/{self.name}"}],
+                },
+                sort_keys=True,
+            ).encode()
             config_name = f"{hashlib.sha256(config).hexdigest()}.json"
             manifest = json.dumps([{"Config": config_name, "RepoTags": self.names, "Layers": [f"{digest}/layer.tar"]}]).encode()
             archive = work / "archive.tar"
@@ -223,7 +230,8 @@ def add(tar: tarfile.TarFile, path: str, entry: Entry) -> None:
 
 def families_of_all() -> set[str]:
     """Tool families whose programs the images contain."""
-    return {entry["program"].split("/")[0] for path in IMAGES.glob("*/image.json") for entry in json.loads(path.read_text())["contents"] if "program" in entry}
+    entries = [entry for path in IMAGES.glob("*/image.json") for entry in json.loads(path.read_text())["contents"]]
+    return {entry["program"].split("/")[0] for entry in entries if "program" in entry}
 
 
 def build(families: dict[str, Family]) -> dict[str, Image]:

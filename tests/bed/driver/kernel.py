@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The few system calls that Python's standard library does not offer: namespaces, mounts, death of the parent."""
+
 from __future__ import annotations
 
 import ctypes

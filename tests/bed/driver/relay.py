@@ -7,6 +7,7 @@ usage: relay.py NUMBER=ADDRESS:PORT ...     NUMBER is an inherited listening soc
 
 The sockets were made outside and stay there; this process lives inside, so every connection it opens is made inside.
 """
+
 from __future__ import annotations
 
 import asyncio

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is recorded about a bed, and the lock that lets one driver at a time change it."""
+
 from __future__ import annotations
 
 import contextlib

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The bed's object stores as a test sees them: an S3 server with accounts and policies, and a GCS server with service accounts."""
+
 from __future__ import annotations
 
 import contextlib
@@ -37,7 +38,7 @@ def signature_v4(method: str, host: str, path: str, query: str, body: bytes, acc
 
 
 class S3:
-    """The S3 server: versitygw, which checks signatures, accounts and bucket policies. "inside" addresses are for pods, "outside" ones for this machine."""
+    """The S3 server: versitygw, which checks signatures, accounts and policies. Pods use the addresses "inside", this machine those "outside"."""
 
     region = S3_REGION
     endpoint_inside = f"http://{API_ADDRESS}:{S3_PORT}"
@@ -97,11 +98,21 @@ class S3:
     def account_for(self, bucket: str, access_key: str, secret_key: str) -> Path:
         """Make an account that may do with the bucket what Velero needs and nothing else; the answer is a credentials file (mode 0600)."""
         self.make_account(access_key, secret_key)
-        self.put_policy(bucket, {"Version": "2012-10-17", "Statement": [
-            {"Effect": "Allow", "Principal": {"AWS": [access_key]}, "Resource": [f"arn:aws:s3:::{bucket}/*"],
-             "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]},
-            {"Effect": "Allow", "Principal": {"AWS": [access_key]}, "Resource": [f"arn:aws:s3:::{bucket}"], "Action": ["s3:ListBucket"]},
-        ]})
+        self.put_policy(
+            bucket,
+            {
+                "Version": "2012-10-17",
+                "Statement": [
+                    {
+                        "Effect": "Allow",
+                        "Principal": {"AWS": [access_key]},
+                        "Resource": [f"arn:aws:s3:::{bucket}/*"],
+                        "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
+                    },
+                    {"Effect": "Allow", "Principal": {"AWS": [access_key]}, "Resource": [f"arn:aws:s3:::{bucket}"], "Action": ["s3:ListBucket"]},
+                ],
+            },
+        )
         return self.write_credentials(self.credentials_file.with_name(f"s3-credentials-{access_key}"), access_key, secret_key)
 
     @staticmethod
@@ -152,10 +163,16 @@ class Gcs:
         if register:
             write(self._accounts / f"{self._email(account)}.pub", public)
         fields: dict[str, str | None] = {
-            "type": "service_account", "project_id": self.project, "private_key_id": hashlib.sha256(public.encode()).hexdigest()[:40],
-            "private_key": private.decode(), "client_email": self._email(account), "client_id": "100000000000000000001",
-            "auth_uri": "https://accounts.google.com/o/oauth2/auth", "token_uri": "https://oauth2.googleapis.com/token",
-            "universe_domain": "googleapis.com", **changes,
+            "type": "service_account",
+            "project_id": self.project,
+            "private_key_id": hashlib.sha256(public.encode()).hexdigest()[:40],
+            "private_key": private.decode(),
+            "client_email": self._email(account),
+            "client_id": "100000000000000000001",
+            "auth_uri": "https://accounts.google.com/o/oauth2/auth",
+            "token_uri": "https://oauth2.googleapis.com/token",
+            "universe_domain": "googleapis.com",
+            **changes,
         }
         write(target, json.dumps({name: value for name, value in fields.items() if value is not None}, indent=1) + "\n", 0o600)
         return target

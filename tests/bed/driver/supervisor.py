@@ -22,6 +22,7 @@ The control socket takes one JSON object per connection and answers with one:
   {"do": "list"}
 Killing this process ends every process of the node at once, containers included, and its mounts go with the last of them.
 """
+
 from __future__ import annotations
 
 import json
@@ -120,8 +121,10 @@ class Supervisor:
         return {"pid": pid}
 
     def table(self) -> dict[str, Any]:
-        return {name: {"pid": self.pid_of(name), "status": self.ended.get(name), "starts": self.starts[name], "log": self.specs[name]["log"]}
-                for name in self.specs}
+        return {
+            name: {"pid": self.pid_of(name), "status": self.ended.get(name), "starts": self.starts[name], "log": self.specs[name]["log"]}
+            for name in self.specs
+        }
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         what = request.get("do")
@@ -149,10 +152,11 @@ class Supervisor:
 
     def serve(self, listener: socket.socket) -> None:
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        watched: list[Any] = [listener, wake_read]
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         while True:
-            ready, _, _ = select.select([listener, wake_read], [], [], 5)
+            ready, _, _ = select.select(watched, [], [], 5)
             if wake_read in ready:
                 os.read(wake_read, 4096)
             self.reap()

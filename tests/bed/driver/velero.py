@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Puts Velero on a bed with Velero's own CLI, and takes it off again."""
+
 from __future__ import annotations
 
 import json
@@ -40,7 +41,8 @@ class Velero:
 
     def cli(self, *arguments: str, timeout: float = 120) -> str:
         """Standard output of Velero's CLI in this namespace. BedError with its message."""
-        argv = [str(self.bed.velero(self.version)), "--kubeconfig", f"{self.bed.run_dir}/n1/pki/driver.kubeconfig", "--namespace", self.namespace, *arguments]
+        kubeconfig = f"{self.bed.run_dir}/n1/pki/driver.kubeconfig"
+        argv = [str(self.bed.velero(self.version)), "--kubeconfig", kubeconfig, "--namespace", self.namespace, *arguments]
         try:
             done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
         except subprocess.TimeoutExpired:
@@ -49,9 +51,19 @@ class Velero:
             raise BedError(f"velero {' '.join(arguments[:2])}: {(done.stderr.strip() or done.stdout.strip())[-600:]}")
         return done.stdout
 
-    def install(self, bucket: str, provider: str = "aws", node_agent: bool = True, uploader: str | None = None, prefix: str | None = None,
-                config: dict[str, str] | None = None, credentials_file: Path | None = None, plugin: str | None = None,
-                extra: tuple[str, ...] = (), wait: bool = True) -> None:
+    def install(
+        self,
+        bucket: str,
+        provider: str = "aws",
+        node_agent: bool = True,
+        uploader: str | None = None,
+        prefix: str | None = None,
+        config: dict[str, str] | None = None,
+        credentials_file: Path | None = None,
+        plugin: str | None = None,
+        extra: tuple[str, ...] = (),
+        wait: bool = True,
+    ) -> None:
         """Install with the default location in this bucket (made when missing), on the bed's S3 ("aws") or GCS ("gcp") server.
 
         node_agent: with the DaemonSet for volumes; uploader ("restic", "kopia"): only 1.10 takes one. config: replaces the location's config.
@@ -62,13 +74,31 @@ class Velero:
         if provider == "aws":
             self.bed.s3.make_bucket(bucket)
             credentials_file = credentials_file or self.bed.s3.credentials_file
-            config = config if config is not None else {
-                "region": self.bed.s3.region, "s3ForcePathStyle": "true", "s3Url": self.bed.s3.endpoint_inside, "publicUrl": self.bed.s3.endpoint_outside}
+            config = (
+                config
+                if config is not None
+                else {
+                    "region": self.bed.s3.region,
+                    "s3ForcePathStyle": "true",
+                    "s3Url": self.bed.s3.endpoint_inside,
+                    "publicUrl": self.bed.s3.endpoint_outside,
+                }
+            )
         else:
             self.bed.gcs.make_bucket(bucket)
             credentials_file = credentials_file or self.bed.gcs.service_account_key("velero")
-        arguments = ["install", "--provider", provider, "--plugins", plugin or DEFAULT_PLUGINS[provider], "--bucket", bucket,
-                     "--secret-file", str(credentials_file), "--use-volume-snapshots=false"]
+        arguments = [
+            "install",
+            "--provider",
+            provider,
+            "--plugins",
+            plugin or DEFAULT_PLUGINS[provider],
+            "--bucket",
+            bucket,
+            "--secret-file",
+            str(credentials_file),
+            "--use-volume-snapshots=false",
+        ]
         if prefix:
             arguments += ["--prefix", prefix]
         if config:
@@ -90,7 +120,8 @@ class Velero:
             self.bed.kubectl("-n", self.namespace, "rollout", "status", workload, f"--timeout={left}s", timeout=left + 10)
         seen: Any = None
         while time.monotonic() < deadline:
-            seen = json.loads(self.bed.kubectl("-n", self.namespace, "get", "backupstoragelocations.velero.io", "default", "-o", "json")).get("status", {})
+            location = self.bed.kubectl("-n", self.namespace, "get", "backupstoragelocations.velero.io", "default", "-o", "json")
+            seen = json.loads(location).get("status", {})
             if seen.get("phase") == "Available":
                 return
             time.sleep(0.1)

@@ -10,6 +10,7 @@ it wants the grant type jwt-bearer, algorithm RS256, a known issuer, a signature
 at most one hour between iat and exp, now inside of it (ten minutes of difference between the clocks are allowed). One line per request goes
 to standard output: outcome, issuer, audience, scope; never the token or the assertion.
 """
+
 from __future__ import annotations
 
 import base64
@@ -53,7 +54,8 @@ def signed_by(key: Path, signed: bytes, signature: bytes) -> bool:
     with tempfile.NamedTemporaryFile() as file:
         file.write(signature)
         file.flush()
-        done = subprocess.run(["openssl", "dgst", "-sha256", "-verify", str(key), "-signature", file.name], input=signed, capture_output=True, check=False)
+        command = ["openssl", "dgst", "-sha256", "-verify", str(key), "-signature", file.name]
+        done = subprocess.run(command, input=signed, capture_output=True, check=False)
     return done.returncode == 0
 
 
@@ -80,8 +82,11 @@ def check(form: dict[str, list[str]], folder: Path, claims: dict[str, Any], now:
         raise Refused("invalid_grant", "Invalid JWT: Failed audience check.")
     issued, expires = claims.get("iat", 0), claims.get("exp", 0)
     if expires - issued > 3600 or issued > now + CLOCK_DIFFERENCE or expires < now - CLOCK_DIFFERENCE:
-        raise Refused("invalid_grant", "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. "
-                                       "Check your iat and exp values in the JWT claim.")
+        raise Refused(
+            "invalid_grant",
+            "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. "
+            "Check your iat and exp values in the JWT claim.",
+        )
     if not claims.get("scope") and not claims.get("target_audience"):
         raise Refused("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
 
