@@ -28,7 +28,7 @@ def printed(secret: Secret) -> list[str]:
     except ValueError as error:
         trace = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
     return [
-        str(secret), repr(secret), f"{secret}", f"{secret!r}", f"{secret:>20}", "%s" % secret, "{0} {0!r}".format(secret), format(secret, ""),  # noqa: UP030, UP031, UP032
+        str(secret), repr(secret), f"{secret}", f"{secret!r}", f"{secret:>20}", "%s" % secret, "{0} {0!r}".format(secret), format(secret, ""),  # noqa: UP031, UP032
         str([secret]), str({"k": secret}), str((secret,)), record.getMessage(), trace, json.dumps({"k": secret}, default=str), ascii(secret),
     ]  # fmt: skip
 
