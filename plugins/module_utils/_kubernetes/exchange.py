@@ -121,16 +121,16 @@ def _failure(request: Request, error: Exception) -> Exception:
             return OperationError(
                 request.operation, request.target, "the proxy requires a login", "Give it in option proxy: http://user:password@host:port"
             )
-        return Broken(f"the proxy was not usable ({_words(inner)})", sent=False)
+        return Broken(f"the proxy was not usable ({words(inner)})", sent=False)
     if isinstance(error, (HTTP.NewConnectionError, HTTP.ConnectTimeoutError)):
-        return Broken(f"no connection to the server ({_words(_innermost(error))})", sent=False)
+        return Broken(f"no connection to the server ({words(_innermost(error))})", sent=False)
     if isinstance(error, HTTP.ReadTimeoutError):
         return Broken("the server took the request and did not answer in time", sent=True)
     if isinstance(error, HTTP.LocationValueError):
         return OperationError(
             request.operation, request.target, "the address of the server is not a URL", "Correct host, or server in the kubeconfig"
         )
-    return Broken(f"the connection broke ({_words(_innermost(error))})", sent=True)
+    return Broken(f"the connection broke ({words(_innermost(error))})", sent=True)
 
 
 def _inner(error: BaseException) -> BaseException | None:
@@ -154,7 +154,7 @@ def _innermost(error: BaseException) -> BaseException:
     return error
 
 
-def _words(error: BaseException) -> str:
+def words(error: BaseException) -> str:
     """Say an error without Python's own decoration (object addresses, class paths)."""
     if isinstance(error, (http.client.IncompleteRead, HTTP.IncompleteRead, HTTP.InvalidChunkLength)):
         return "the answer was cut"

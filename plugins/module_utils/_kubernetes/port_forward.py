@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 import urllib.parse
 from types import TracebackType
 from typing import Any
@@ -22,12 +23,14 @@ from ansible_collections.serverops.circleci.plugins.module_utils._core.errors im
 from ansible_collections.serverops.circleci.plugins.module_utils._core.transport import Answer, Request
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import tls
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.connection import Connection
-from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.exchange import explain
+from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.exchange import explain, words
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.resource import POD
 
 PROTOCOL = "v4.channel.k8s.io"
 DATA, ERROR = 0, 1
 CONNECT_SECONDS = 10.0
+LINGER_SECONDS = 5.0
+"""How long the pod's side is still read after a client has sent its last byte, counted from the last answer."""
 
 
 class PortForward:
@@ -105,7 +108,7 @@ class PortForward:
                 answer = Answer(error.status_code, {"content-type": "application/json"}, body)
                 raise refused(self._request.operation, self._request.target, error.status_code, *explain(self._request, answer)) from None
             except (websocket.WebSocketException, OSError) as error:
-                told = tls.explain(error) or (f"no connection ({error})", "Check the address, the network and the proxy settings")
+                told = tls.explain(error) or (f"no connection ({words(error)})", "Check the address, the network and the proxy settings")
                 raise OperationError(self._request.operation, self._request.target, *told) from None
         raise OperationError(self._request.operation, self._request.target, "the server does not accept the credentials (401)", "Log in anew")
 
@@ -120,33 +123,37 @@ class PortForward:
 
     def _serve(self, client: socket.socket) -> None:
         with client:
+            channel = None
             try:
                 channel = self._open()
+                self._relay(client, channel)
             except OperationError as error:
                 self.failures.append(str(error))
-                return
-            try:
-                self._relay(client, channel)
             except Exception as error:  # noqa: BLE001  the client sees a closed connection, the caller reads failures
                 self.failures.append(f"the connection broke ({type(error).__name__})")
             finally:
-                with contextlib.suppress(Exception):
-                    channel.close(timeout=1)
+                if channel is not None:
+                    with contextlib.suppress(Exception):
+                        channel.close(timeout=1)
 
     def _relay(self, client: socket.socket, channel: Any) -> None:
         """Carry bytes both ways until one side ends. Frames begin with the channel; the first of each channel holds the port."""
         announced: set[int] = set()
-        while not self._closing.is_set():
+        near = [client]
+        quiet_since = time.monotonic()
+        while not self._closing.is_set() and (near or time.monotonic() - quiet_since < LINGER_SECONDS):
             tls_socket = channel.sock
             waiting = bool(getattr(tls_socket, "pending", lambda: 0)())
-            readable = [tls_socket] if waiting else select.select([client, tls_socket], [], [], 0.5)[0]
+            readable = [tls_socket] if waiting else select.select([*near, tls_socket], [], [], 0.5)[0]
             if client in readable:
                 data = client.recv(65536)
-                if not data:
-                    return
-                channel.send_binary(bytes([DATA]) + data)
+                if data:
+                    channel.send_binary(bytes([DATA]) + data)
+                else:
+                    near = []  # it sends no more, but may still read; this protocol cannot tell the pod so
             if tls_socket in readable:
                 code, frame = channel.recv_data()
+                quiet_since = time.monotonic()
                 if code == 8:  # close
                     return
                 if not frame:

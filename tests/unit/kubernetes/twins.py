@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import hashlib
 import http.server
 import ipaddress
 import json
@@ -291,3 +292,89 @@ def pauses(*parts: bytes | float) -> Iterator[bytes]:
             yield part
         else:
             time.sleep(part)
+
+
+class PortForwardTwin:
+    """The port-forward end of an API server, with TLS: answers each connection in capitals, or as `says` tells.
+
+    status: instead of 101, with a Status as its body. says: bytes of the error channel instead of an echo. port: the one announced.
+    """
+
+    def __init__(self, certificate: tuple[str, str], folder: Path, port: int = 8080) -> None:
+        self.arrived: list[tuple[str, dict[str, str]]] = []
+        self.status: dict[str, Any] | None = None
+        self.says = b""
+        self.announced = port
+        twin = self
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        for name, text in zip(("forward.crt", "forward.key"), certificate, strict=True):
+            (folder / name).write_text(text)
+        context.load_cert_chain(folder / "forward.crt", folder / "forward.key")
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                with context.wrap_socket(self.request, server_side=True) as secured:
+                    twin.serve(secured)
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+            allow_reuse_address = True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """Say nothing."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"https://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def serve(self, secured: ssl.SSLSocket) -> None:
+        stream = secured.makefile("rb")
+        line = stream.readline().decode().strip()
+        headers: dict[str, str] = {}
+        while (header := stream.readline().decode().strip()) != "":
+            name, _colon, value = header.partition(":")
+            headers[name.lower()] = value.strip()
+        self.arrived.append((line, headers))
+        if self.status is not None:
+            body = json.dumps(self.status).encode()
+            secured.sendall(
+                b"HTTP/1.1 %d No\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (self.status["code"], len(body)) + body
+            )
+            return
+        accept = base64.b64encode(
+            hashlib.sha1((headers["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode(), usedforsecurity=False).digest()
+        ).decode()
+        secured.sendall(
+            f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n"
+            "Sec-WebSocket-Protocol: v4.channel.k8s.io\r\n\r\n".encode()
+        )
+        for channel in (0, 1):
+            self._send(secured, bytes([channel]) + struct.pack("<H", self.announced))
+        if self.says:
+            self._send(secured, b"\x01" + self.says)
+        while True:
+            head = stream.read(2)
+            if len(head) < 2 or head[0] & 15 == 8:
+                return
+            size = head[1] & 127
+            if size > 125:
+                size = int.from_bytes(stream.read(2 if size == 126 else 8), "big")
+            mask, data = stream.read(4), stream.read(size)
+            plain = bytes(byte ^ mask[index % 4] for index, byte in enumerate(data))
+            self._send(secured, plain[:1] + plain[1:].upper())
+
+    @staticmethod
+    def _send(secured: ssl.SSLSocket, payload: bytes) -> None:
+        size = len(payload)
+        head = (
+            bytes([130, size])
+            if size < 126
+            else bytes([130, 126]) + size.to_bytes(2, "big")
+            if size < 65536
+            else bytes([130, 127]) + size.to_bytes(8, "big")
+        )
+        secured.sendall(head + payload)
