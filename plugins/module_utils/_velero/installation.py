@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Definition
-from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import Absent, DeadlineOver, Forbidden
+from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import Absent, DeadlineOver, Forbidden, Refused
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import arguments as login
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import resource, session
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.objects import Api
@@ -106,6 +106,8 @@ def _server(api: Api, workloads: Workloads, namespace: str, context: Context) ->
             version, plugins = server.ask_status(api, namespace, api.transport.deadline)
         except Forbidden as error:
             context.warn(f"The server was not asked for its version and plugins: {error}")
+        except Absent:
+            problem = "its pod is ready, but Velero's custom resource definitions are not installed, so it cannot be asked"
         except DeadlineOver:
             problem = f"its pod is ready, but it did not answer a ServerStatusRequest within {server.ANSWER_WITHIN:g} s"
     return {
@@ -145,7 +147,8 @@ def _last_words(api: Api, namespace: str, pod: str, context: Context) -> str:
     except Forbidden as error:
         context.warn(f"The log of the crashed server was not read: {error}")
         return ""
-    except Absent:
+    except Refused:
+        # it is gone, or there is none: the container has not run before
         return ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "rror" in line or "level=fatal" in line or "panic" in line]

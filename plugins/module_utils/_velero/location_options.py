@@ -79,7 +79,7 @@ def check_certificates(text: str) -> None:
     """Refuse a CA bundle that no TLS library would load."""
     try:
         ssl.create_default_context().load_verify_locations(cadata=text)
-    except (ssl.SSLError, ValueError):
+    except (ssl.SSLError, ValueError, TypeError):
         raise InputError(
             "object_storage_ca_cert",
             "it is not a bundle of certificates in PEM form",
@@ -181,6 +181,8 @@ def canonical_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
                 continue  # what the server could not read either is compared as it stands
         else:
             result.pop(name, None)
+    if not result.get("config"):
+        result.pop("config", None)  # the server leaves an empty one out when it writes
     result["default"] = bool(result.get("default"))
     result["accessMode"] = result.get("accessMode") or "ReadWrite"
     return result

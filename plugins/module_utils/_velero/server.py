@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.deadline import Deadline
-from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import Conflict, DeadlineOver, OperationError, Refused
+from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import Conflict, OperationError
 from ansible_collections.serverops.circleci.plugins.module_utils._core.wait import Done, Pending, wait
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import resource
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.objects import Api
@@ -143,7 +143,7 @@ def last_log_line(api: Api, namespace: str, location: str) -> str:
     try:
         pods = [pod for pod in api.list(resource.POD, namespace, label_selector="deploy=velero").items if pod_ready(pod)]
         text = api.pod_log(namespace, pods[0]["metadata"]["name"], container="velero", tail_lines=LOG_LINES) if pods else ""
-    except (Refused, DeadlineOver):
+    except OperationError:
         return ""
     for line in reversed(text.splitlines()):
         if ("level=error" in line or '"level":"error"' in line) and location in line:

@@ -17,7 +17,14 @@ from typing import Any
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Definition, Plan, Step, ensure
 from ansible_collections.serverops.circleci.plugins.module_utils._core.deadline import Deadline
 from ansible_collections.serverops.circleci.plugins.module_utils._core.difference import masked, merge_patch, patched
-from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import Absent, Forbidden, InputError, NotProven, OperationError
+from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import (
+    Absent,
+    AnswerLost,
+    Forbidden,
+    InputError,
+    NotProven,
+    OperationError,
+)
 from ansible_collections.serverops.circleci.plugins.module_utils._core.transport import Effect
 from ansible_collections.serverops.circleci.plugins.module_utils._core.wait import Done, Pending, Waited, wait
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import arguments as login
@@ -94,6 +101,10 @@ class StorageLocation:
     # the API server's time of the last write to the location, and of the last write to anything that its validation reads
     asked_at: datetime | None = field(default=None, init=False)
     latest: datetime | None = field(default=None, init=False)
+    # the location as it was before this task's own first write to it: whether it was there, its stamp, and whether that was older than its spec
+    existed: bool = field(default=False, init=False)
+    before: datetime | None = field(default=None, init=False)
+    unsettled: bool = field(default=False, init=False)
     # when this task first heard the API server's time, the server's (version, trouble) once asked, and when it was last woken
     started: datetime = field(init=False)
     answer: tuple[str | None, str] | None = field(default=None, init=False)
@@ -120,7 +131,12 @@ class StorageLocation:
         location = next((item for item in listing.items if item["metadata"]["name"] == self._name), None)
         others = tuple(item for item in listing.items if item["metadata"]["name"] != self._name)
         self.started = self.api.server_time()
-        self.latest = validation.stamp(location) if location else None
+        stamp = validation.stamp(location) if location else None
+        self.latest = max((time for time in (self.latest, stamp) if time), default=None)
+        if self.asked_at is None:
+            self.existed, self.before = location is not None, stamp
+            changed_at = validation.changed_at(location, "spec") if location else None
+            self.unsettled = stamp is not None and changed_at is not None and changed_at > stamp
         secret = self._read_secret() if self.options["state"] == "present" else self._find_own_secret()
         concerned = location is not None and (self.options["state"] == "absent" or self._moves(location))
         backups = tuple(self.api.list(resource.BACKUP, self._namespace).items) if concerned else ()
@@ -129,11 +145,19 @@ class StorageLocation:
         return Observed(True, exists, location, others, secret, backups)
 
     def _has_namespace(self) -> bool:
-        return self.api.get(resource.NAMESPACE, "", self._namespace) is not None
+        try:
+            return self.api.get(resource.NAMESPACE, "", self._namespace) is not None
+        except Forbidden:
+            # rights in one namespace only: whether it exists shows at the first write
+            return True
 
     def _read_secret(self) -> dict[str, Any] | None:
         credential = self.options.get("credential")
-        return self.api.get(resource.SECRET, self._namespace, credential["name"]) if credential else None
+        secret = self.api.get(resource.SECRET, self._namespace, credential["name"]) if credential else None
+        if credential and secret:
+            # what stands there now is as secret as what is wanted
+            self.context.mask.add(location_options.decoded((secret.get("data") or {}).get(credential["key"])))
+        return secret
 
     def _find_own_secret(self) -> dict[str, Any] | None:
         """Return the Secret that this module made for the location, found by its mark: a run that was killed may have left it alone."""
@@ -146,9 +170,11 @@ class StorageLocation:
         return next((item for item in found if (item["metadata"].get("annotations") or {}).get(OWNER) == self._name), None)
 
     def _moves(self, location: Mapping[str, Any]) -> bool:
-        there = location_options.canonical_spec(location["spec"])
-        wanted = location_options.canonical_spec(self._wanted_spec(location) | {"provider": self.options.get("provider") or there["provider"]})
-        return bool({"provider", "objectStorage"} & set(merge_patch(wanted, there)))
+        """Tell whether the wanted location points to another place: what it lists then goes from the cluster."""
+        there = location["spec"]
+        before, after = (location_options.canonical_spec(spec) for spec in (there, patched(there, self._wanted_spec(location))))
+        places = [(spec.get("provider"), *((spec.get("objectStorage") or {}).get(name) for name in ("bucket", "prefix"))) for spec in (before, after)]
+        return places[0] != places[1]
 
     def _wanted_spec(self, location: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return the fields of the spec that the options ask for; what an option leaves out is not in it."""
@@ -358,7 +384,12 @@ class StorageLocation:
         )
         if own and request.method != "DELETE":
             self._wait_for_next_second()
-        session.carry_out(self.api, request)
+        try:
+            session.carry_out(self.api, request)
+        except AnswerLost:
+            if own:
+                self.asked_at = self.api.server_time()  # it may have arrived
+            raise
         self.latest = self.api.server_time()
         if own:
             self.asked_at = self.api.server_time()
@@ -376,7 +407,11 @@ class StorageLocation:
             return self._prove_absent(plan, observed)
         waited = self._prove_available(plan, observed)
         result = {"storage_location": shown(waited.seen)}
-        return result | {"waited": waited.shown()} if plan.changed else result
+        return result | {"waited": waited.shown()} if self._has_changed(plan) else result
+
+    def _has_changed(self, plan: Plan) -> bool:
+        """Tell whether this task wrote anything; the plan is the last one, which is empty when a lost change turned out to be there."""
+        return plan.changed or bool(self.context.record.written)
 
     def predicted(self, plan: Plan, observed: Observed) -> dict[str, Any]:
         """Return the location as it would be, without a status."""
@@ -387,7 +422,7 @@ class StorageLocation:
 
     def _prove_absent(self, plan: Plan, observed: Observed) -> dict[str, Any]:
         result: dict[str, Any] = {"storage_location": None, "backups": backups_view(self._target, observed.backups)}
-        if not plan.changed:
+        if not self._has_changed(plan):
             return result
 
         def judge(seen: dict[str, Any] | None) -> Done | Pending:
@@ -396,21 +431,27 @@ class StorageLocation:
             finalizers = ", ".join(seen["metadata"].get("finalizers") or [])
             return Pending(f"still there{f', held by finalizers {finalizers}' if finalizers else ''}")
 
-        seen = snapshots(self.api, resource.BACKUP_STORAGE_LOCATION, self._namespace, self._name, deadline=self.api.transport.deadline)
-        waited = wait(seen, judge, self.api.transport.deadline, self.context.progress, "remove", self._target, "Look for finalizers on the object")
+        deadline = self.api.transport.deadline
+        seen = snapshots(self.api, resource.BACKUP_STORAGE_LOCATION, self._namespace, self._name, deadline=deadline)
+        waited = wait(seen, judge, deadline, self.context.progress, "remove", self._target, "Look for finalizers on the object")
+        for request in self.context.record.written:
+            if request.path.startswith(resource.SECRET.path(self._namespace) + "/"):
+                name = request.path.rsplit("/", 1)[-1]
+                secrets = snapshots(self.api, resource.SECRET, self._namespace, name, deadline=deadline)
+                wait(secrets, judge, deadline, self.context.progress, "remove", request.target, "Look for finalizers on the object")
         return result | {"waited": waited.shown()}
 
     def _prove_available(self, plan: Plan, observed: Observed) -> Waited[Any]:
         secret = self._read_secret() if plan.changed else observed.secret
-        before = validation.stamp(observed.location) if observed.location else None
         judging = validation.Judge(
             secret,
-            before,
-            existed=observed.location is not None,
+            self.before,
+            existed=self.existed,
+            unsettled=self.unsettled,
             asked_at=self.asked_at or (self.api.server_time() if self._secret_step(observed) else None),
             triggered=self.asked_at is not None,
         )
-        if self.asked_at is None and plan.changed and observed.location and not validation.period(observed.location):
+        if self.asked_at is None and self._secret_step(observed) and observed.location and not validation.period(observed.location):
             raise NotProven(
                 "prove",
                 self._target,
@@ -433,14 +474,16 @@ class StorageLocation:
         if not plan.changed and observed.location is not None:
             verdict = judge(observed.location)
             if isinstance(verdict, Done):
+                if self._has_changed(plan) and self.options.get("default"):
+                    self._prove_only_default()
                 return Waited(observed.location, None, 0.0, verdict.last)
         limit = self.api.transport.deadline
-        if not plan.changed and observed.location is not None:
+        if not self._has_changed(plan) and observed.location is not None:
             # nothing was asked of the server, so the next periodic validation has to come within this time
             limit = Deadline(min(self.api.transport.deadline.remaining(), 2 * validation.period(observed.location) + validation.ENQUEUE_PERIOD))
         seen = snapshots(self.api, resource.BACKUP_STORAGE_LOCATION, self._namespace, self._name, deadline=limit)
         waited = wait(seen, judge, limit, self.context.progress, "prove", self._target, HELD_UP)
-        if plan.changed and self.options.get("default"):
+        if self._has_changed(plan) and self.options.get("default"):
             self._prove_only_default()
         return waited
 

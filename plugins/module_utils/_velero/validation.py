@@ -101,6 +101,7 @@ class Judge:
     secret: the Secret with the location's own credentials, if it has one. before: the stamp seen before the change; existed: whether
     the location was there before. asked_at: the API server's time of the change, None when nothing was changed: any stamp that is new
     enough counts then. triggered: whether the change was one of the location itself, at which the server (1.10) validates at once.
+    unsettled: whether the stamp before was older than the spec before, so that a validation of an earlier change may be under way.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Judge:
         existed: bool,
         asked_at: datetime | None,
         triggered: bool,
+        unsettled: bool = False,
         server_period: float = DEFAULT_PERIOD,
     ) -> None:
         self._secret = secret
@@ -118,6 +120,7 @@ class Judge:
         self._existed = existed
         self._asked_at = asked_at
         self._triggered = triggered
+        self._unsettled = unsettled
         self._server_period = server_period
         self._new: set[datetime] = set()
         self._settling_since: float | None = None
@@ -131,9 +134,10 @@ class Judge:
         """
         if not self._existed or self._asked_at is None:
             return 1, 0.0
-        if self._before is None:
-            return 2, 0.0
         every = period(location, self._server_period)
+        if self._before is None or self._unsettled:
+            # without a period only the change itself brings a validation, so there is no second one to wait for
+            return (2, 0.0) if every else (1, SETTLE)
         age = (self._asked_at - self._before).total_seconds()
         if not every or age < every - 2:
             return 1, 0.0
