@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -62,18 +63,16 @@ class Started:
         return recorded(self._record)
 
     def members(self) -> list[int]:
-        """Return the processes of the session that still run."""
+        """Return the processes of this play that still run: its environment marks them, also workers in sessions of their own."""
+        mark = f"SERVEROPS_RECORD={self._record}".encode()
         found = []
         for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
             try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                # a process that has ended and is not yet collected has no environment any more
+                if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
             except OSError:
                 continue
-            # state, parent, group, session
-            if int(fields[3]) == self.process.pid and fields[0] != "Z":
-                found.append(int(entry.name))
         return found
 
     def ended(self, seconds: float) -> int:
@@ -86,7 +85,8 @@ class Started:
         return status
 
     def close(self) -> None:
-        """End what is left of the session."""
+        """End what is left of it."""
         for pid in self.members():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait(10)
