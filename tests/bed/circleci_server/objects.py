@@ -211,10 +211,10 @@ def _container(workload: Workload, name: str) -> Object:
     if workload.volume:
         container["volumeMounts"] = [{"name": workload.volume.name, "mountPath": workload.volume.mount}]
     if workload.name == "postgresql":
-        probe = ["sh", "-c", "exec /usr/lib/postgresql/*/bin/pg_isready -q -h 127.0.0.1 -U postgres"]
+        probe = ["pg_isready", "-q", "-h", "127.0.0.1", "-U", "postgres"]
         container |= {
             "image": POSTGRESQL_IMAGE,
-            "command": ["/usr/local/bin/postgresql-entrypoint"],
+            "command": ["postgresql-entrypoint"],
             "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
             "readinessProbe": {"exec": {"command": probe}, "periodSeconds": 5, "timeoutSeconds": 5},
         }

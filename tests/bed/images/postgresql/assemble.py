@@ -148,6 +148,10 @@ def assemble(destination: Path) -> str:
             (destination / link).symlink_to(target)
         for path in [*programs, *modules, *data, *zones, *locale, *libraries(root, [*programs, *modules])]:
             copy(root, destination, path)
+        # the packages keep the programs where no PATH looks, below the major version
+        (destination / "usr/local/bin").mkdir(parents=True)
+        for program in programs:
+            (destination / "usr/local/bin" / program.name).symlink_to(f"/{program.relative_to(root)}")
         shutil.copy2(root / "usr/bin/busybox", destination / "usr/bin/busybox")
         return f"{packages[package]}"
 
