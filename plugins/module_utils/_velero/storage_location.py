@@ -9,6 +9,7 @@ Private to this collection; may change without notice.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -529,9 +530,20 @@ class StorageLocation:
             )
 
     def _unavailable(self, verdict: validation.Verdict) -> OperationError:
-        message = verdict.message or server.last_log_line(self.api, self._namespace, self._name)
+        message = tidied(verdict.message) or server.last_log_line(self.api, self._namespace, self._name)
         seen = f"Velero's server says {verdict.phase} (validated {validation.shown_time(verdict.stamp)}): {message or 'it gives no reason'}"
         return NotProven("prove", self._target, self.context.mask.text(seen), next_step(message))
+
+
+_NOISE = re.compile(
+    r"""^BackupStorageLocation "[^"]*" is unavailable: |rpc error: code = \w+ desc = |operation error S3: \w+, https response error |"""
+    r"""(?:, )?(?:RequestID|HostID): [^,]*(?=,)"""
+)
+
+
+def tidied(message: str) -> str:
+    """Return a server's message without what says nothing to a person: layers of wrapping, the store's request numbers."""
+    return re.sub(r"^[,\s]+|\s{2,}", " ", _NOISE.sub("", message)).strip()
 
 
 def next_step(message: str) -> str:
