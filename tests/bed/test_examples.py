@@ -1,0 +1,53 @@
+# Copyright (c) 2026, serverops.circleci contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The EXAMPLES of every module run as they stand in its documentation, against real components, on every supported ansible-core."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.bed.conftest import InstalledVelero
+from tests.gates import examples
+from tests.plays import CORES, play, tasks_of
+
+
+def example_plays() -> list[Any]:
+    """Return one test parameter per play of EXAMPLES; there has to be one for every module."""
+    found = [pytest.param(name, content, id=name.rsplit(".", 1)[-1]) for name, content in examples.plays()]
+    missing = set(examples.documented()) - {parameter.values[0] for parameter in found}
+    assert found, "no EXAMPLES were found"
+    assert not missing, f"modules without EXAMPLES: {missing}"
+    return found
+
+
+def variables(velero: InstalledVelero) -> dict[str, Any]:
+    """Return the variables that EXAMPLES refer to."""
+    return {
+        "kubeconfig": str(velero.bed.kubeconfig),
+        "bucket": velero.bucket,
+        "region": velero.bed.s3.region,
+        "s3_url": velero.bed.s3.endpoint_inside,
+        "credentials_file": velero.credentials,
+    }
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize(("name", "content"), example_plays())
+def test_examples_run(velero: InstalledVelero, core: str, name: str, content: dict[str, Any]) -> None:
+    """Every task of the EXAMPLES ends well, in the controller process."""
+    played = play([{**content, "vars": variables(velero)}], core=core)
+    assert played.rc == 0, played.stdout[-3000:] + played.stderr[-2000:]
+    ours = [result for result in played.results if "ran" in result.result]
+    assert ours
+    assert {result.result["ran"] for result in ours} == {"controller"}
+    wanted = sum(name in task for task in examples.tasks_of(content))
+    assert len(ours) == wanted
+
+
+def test_make_it_default_again(velero: InstalledVelero) -> None:
+    """What the EXAMPLES took from the location default is given back, for the tests that follow."""
+    played = play(tasks_of([{"serverops.circleci.velero_storage_location": {**velero.login, "name": "default", "default": True}}]))
+    assert played.rc == 0, played.stdout
