@@ -101,6 +101,22 @@ def installer(python: machine.Python, say: Say) -> Path | None:
     return program
 
 
+def install(environment: Environment, lock: Path, uv: Path | None, say: Say) -> None:
+    """Install exactly what a lock names, by uv or, where that does not work, by pip.
+
+    Raises:
+        SetUpError: a package could not be had or its hash differs.
+    """
+    if uv:
+        try:
+            call(environment.name, uv, "pip", "sync", "--quiet", "--python", environment.interpreter, "--require-hashes", lock)
+        except SetUpError as error:
+            say(f"{environment.name}: uv failed ({str(error).splitlines()[-1].strip()}), pip tries")
+        else:
+            return
+    call(environment.name, environment.bin / "pip", "install", "--quiet", "--require-hashes", "--no-deps", "-r", lock)
+
+
 def make(name: str, python: machine.Python, say: Say) -> Environment:
     """Make one environment, or find it in the cache.
 
@@ -124,10 +140,7 @@ def make(name: str, python: machine.Python, say: Say) -> Environment:
             say(f"{name}: {count} packages of requirements/{name}.txt on Python {python.version}")
             shutil.rmtree(path, ignore_errors=True)
             call(name, python.path, "-m", "venv", path)
-            if uv:
-                call(name, uv, "pip", "sync", "--quiet", "--python", environment.interpreter, "--require-hashes", lock)
-            else:
-                call(name, path / "bin" / "pip", "install", "--quiet", "--require-hashes", "--no-deps", "-r", lock)
+            install(environment, lock, uv, say)
             call(name, environment.interpreter, "-m", "compileall", "-q", "-j", "0", "-x", "lib2to3|/tests?/", environment.site_packages)
             done.touch()
             say(f"{name}: ready after {time.monotonic() - begun:.0f} s")

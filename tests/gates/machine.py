@@ -92,8 +92,10 @@ def missing(*, bed: bool) -> list[str]:
         lacks.append(f"Python {FLOOR} (the floor of the collection) with the modules venv and ensurepip: install it, for example by pyenv.")
     if not shutil.which("git"):
         lacks.append("git: it lists the files that belong to the tree.")
-    if not (ROOT / ".git").exists():
-        lacks.append(f"a clone: {ROOT} has no .git, and the gates ask git which files belong to the tree.")
+    else:
+        listed = subprocess.run(("git", "ls-files", "--cached"), cwd=ROOT, capture_output=True, text=True, check=False)
+        if listed.returncode:
+            lacks.append(f"a clone that git reads: in {ROOT} it says: {' '.join(listed.stderr.split())}")
     place = cache()
     try:
         place.mkdir(parents=True, exist_ok=True)

@@ -16,14 +16,13 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 def ruff(place: Workplace) -> Outcome:
     """No finding of the linter, and every file formatted."""
-    files = [line for line in place.checked("ruff", "check", "--no-cache", "--show-files").splitlines() if line.endswith((".py", ".pyi"))]
     form = place.run("ruff", "format", "--no-cache", "--check", "--output-format=concise")
     found = place.run("ruff", "check", "--no-cache", "--output-format=concise")
-    unformatted = re.search(r"^(\d+) files? would be reformatted", form.text, re.MULTILINE)
-    bad = len(re.findall(r"^\S+:\d+:\d+: ", found.text, re.MULTILINE)) + int(unformatted.group(1) if unformatted else 0)
+    counts = {kind: int(count) for count, kind in re.findall(r"(\d+) files? (would be reformatted|already formatted)", form.text)}
+    bad = len(re.findall(r"^\S+:\d+:\d+: ", found.text, re.MULTILINE)) + counts.get("would be reformatted", 0)
     if (found.status or form.status) and not bad:
         raise GateError(f"ruff: exit status {found.status} and {form.status} without a finding")
-    return Outcome(len(files), bad)
+    return Outcome(counts.get("already formatted", 0), bad)
 
 
 def mypy(place: Workplace) -> Outcome:
