@@ -82,7 +82,7 @@ HELD_UP = (
 
 @dataclass(frozen=True)
 class Observed:
-    """What exists. secret: the one that the options name, or with state absent the one that was made for the location alone."""
+    """What exists. secret: the one that the options name; own_secrets: with state absent those that were made for the location alone."""
 
     installed: bool
     namespace_exists: bool
@@ -90,6 +90,7 @@ class Observed:
     others: tuple[dict[str, Any], ...]
     secret: dict[str, Any] | None
     backups: tuple[dict[str, Any], ...]
+    own_secrets: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass
@@ -138,12 +139,14 @@ class StorageLocation:
             self.existed, self.before = location is not None, stamp
             changed_at = validation.changed_at(location, "spec") if location else None
             self.unsettled = stamp is not None and changed_at is not None and changed_at > stamp
-        secret = self._read_secret() if self.options["state"] == "present" else self._find_own_secret()
+        present = self.options["state"] == "present"
+        secret = self._read_secret() if present else None
+        own_secrets = () if present else self._find_own_secrets()
         concerned = location is not None and (self.options["state"] == "absent" or self._moves(location))
         backups = tuple(self.api.list(resource.BACKUP, self._namespace).items) if concerned else ()
         backups = tuple(item for item in backups if (item.get("spec") or {}).get("storageLocation") == self._name)
         exists = bool(listing.items) or self._has_namespace()
-        return Observed(True, exists, location, others, secret, backups)
+        return Observed(True, exists, location, others, secret, backups, own_secrets)
 
     def _has_namespace(self) -> bool:
         try:
@@ -160,15 +163,18 @@ class StorageLocation:
             self.context.mask.add(location_options.decoded((secret.get("data") or {}).get(credential["key"])))
         return secret
 
-    def _find_own_secret(self) -> dict[str, Any] | None:
-        """Return the Secret that this module made for the location, found by its mark: a run that was killed may have left it alone."""
+    def _find_own_secrets(self) -> tuple[dict[str, Any], ...]:
+        """Return the Secrets that this module made for the location, found by their mark.
+
+        A run that was killed may have left one alone, and a location that was given another Secret leaves the first one behind.
+        """
         selector = ",".join(f"{name}={value}" for name, value in MADE_BY.items())
         try:
             found = self.api.list(resource.SECRET, self._namespace, label_selector=selector).items
         except Forbidden as error:
             self.context.warn(f"{self._target}: whether it has a Secret of its own was not looked up. {error}")
-            return None
-        return next((item for item in found if (item["metadata"].get("annotations") or {}).get(OWNER) == self._name), None)
+            return ()
+        return tuple(item for item in found if (item["metadata"].get("annotations") or {}).get(OWNER) == self._name)
 
     def _moves(self, location: Mapping[str, Any]) -> bool:
         """Tell whether the wanted location points to another place: what it lists then goes from the cluster."""
@@ -362,18 +368,14 @@ class StorageLocation:
                 warnings.append(f"{self._target} was the default: a backup now has to name its location, until another one is made the default.")
             if observed.backups:
                 warnings.append(backups_fate(self._target, len(observed.backups)))
-        if observed.secret is not None and not self._used_by_others(observed):
-            metadata = observed.secret["metadata"]
-            steps.append(
-                Step(resource.delete(resource.SECRET, self._namespace, metadata["name"], uid=metadata["uid"]), "it was made for this location only")
-            )
-            before["secret"] = {"name": metadata["name"]}
+        used = {((other.get("spec") or {}).get("credential") or {}).get("name") for other in observed.others}
+        alone = [secret["metadata"] for secret in observed.own_secrets if secret["metadata"]["name"] not in used]
+        for metadata in alone:
+            request = resource.delete(resource.SECRET, self._namespace, metadata["name"], uid=metadata["uid"])
+            steps.append(Step(request, "it was made for this location only"))
+        if alone:
+            before["secrets"] = sorted(metadata["name"] for metadata in alone)
         return Plan(tuple(steps), before, {}, tuple(warnings))
-
-    @staticmethod
-    def _used_by_others(observed: Observed) -> bool:
-        name = (observed.secret or {}).get("metadata", {}).get("name")
-        return any(((other.get("spec") or {}).get("credential") or {}).get("name") == name for other in observed.others)
 
     # apply and prove
 
