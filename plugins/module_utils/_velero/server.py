@@ -107,7 +107,7 @@ def pod_problem(pod: Mapping[str, Any]) -> tuple[str, str] | None:
 def ask_status(api: Api, namespace: str, deadline: Deadline) -> tuple[str | None, list[dict[str, str]]]:
     """Ask the running server for its version and plugins by a ServerStatusRequest, and remove the request again.
 
-    The server removes an answered request itself after a minute, so one that stays behind (a killed task) does no harm.
+    The server removes answered requests itself within five minutes, so one that stays behind (a killed task) does no harm.
     """
     name = f"serverops-circleci-{secrets.token_hex(5)}"
     request = resource.create(resource.SERVER_STATUS_REQUEST, namespace, {"metadata": {"name": name}, "spec": {}})
