@@ -178,17 +178,20 @@ class Connection:
     def context(self) -> Any:
         """Return the ssl.SSLContext for this server; made when first used, since an exec plugin may bring the client certificate."""
         if self._context is None:
-            brought = self.credential.certificate()
-            certificate, key = brought or self.certificate or ("", "")
-            self._context = tls.context(
-                verify=self.verify,
-                authority=self.authority,
-                certificate=certificate,
-                key=key,
-                option=self.authority_option,
-                certificate_option=self.certificate_option,
-            )
+            self._context = self._made_context()
         return self._context
+
+    def _made_context(self) -> Any:
+        brought = self.credential.certificate()
+        certificate, key = brought or self.certificate or ("", "")
+        return tls.context(
+            verify=self.verify,
+            authority=self.authority,
+            certificate=certificate,
+            key=key,
+            option=self.authority_option,
+            certificate_option=self.certificate_option,
+        )
 
     @property
     def pool(self) -> Any:
@@ -196,7 +199,11 @@ class Connection:
         if self._pool is None:
             settings: dict[str, Any] = {"maxsize": 4, "retries": False}
             if self.base_url.startswith("https:"):
-                settings |= {"ssl_context": self.context, "cert_reqs": "CERT_REQUIRED" if self.verify else "CERT_NONE"}
+                context = self._made_context()
+                if urllib3.__version__.startswith("1."):
+                    # 1.26 does not tell OpenSSL the name when it is an address, and compares names itself
+                    context.check_hostname = False
+                settings |= {"ssl_context": context, "cert_reqs": "CERT_REQUIRED" if self.verify else "CERT_NONE"}
                 if self.server_name:
                     settings |= {"server_hostname": self.server_name, "assert_hostname": self.server_name if self.verify else False}
             if self.proxy:

@@ -243,6 +243,10 @@ class ExecPlugin(ExpiringCredential):
         arguments: list[Any] = [ConfigNode("exec", self._spec), str(self._folder)]
         if "cluster" in inspect.signature(ExecProvider.__init__).parameters:  # from 25 on
             arguments.append(ConfigNode("cluster", dict(self._cluster.value)))
+        elif self._spec.get("provideClusterInfo"):
+            raise self._failure(
+                "it wants to be told of the cluster, which this version of the library kubernetes cannot do", "Install kubernetes >= 25"
+            )
         try:
             return ExecProvider(*arguments), ConfigException
         except ConfigException as error:

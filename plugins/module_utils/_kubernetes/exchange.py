@@ -26,10 +26,12 @@ from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.con
 try:
     import urllib3
     import urllib3.exceptions
+    import urllib3.response
 
     HTTP: Any = urllib3.exceptions
+    HEADERS: Any = vars(urllib3.response)["HTTPHeaderDict"]  # in urllib3 2 a public name, in 1.26 only here
 except ImportError:
-    HTTP = None  # Connection.from_options says so before an exchange is made
+    HTTP = HEADERS = None  # Connection.from_options says so before an exchange is made
 
 LONGEST_CONNECT = 10.0
 """Seconds to wait for a TCP and TLS connection."""
@@ -68,7 +70,7 @@ class Exchange:
     @contextlib.contextmanager
     def opened(self, request: Request, timeout: float, read_timeout: float | None = None) -> Iterator[Any]:
         """Send a request and give the urllib3 response with its body unread; its connection is closed if the body was not read to its end."""
-        headers = urllib3.HTTPHeaderDict()
+        headers = HEADERS()
         for name, value in self.connection.headers():
             headers.add(name, value)
         headers.add("Accept", "application/json, */*")
@@ -134,13 +136,7 @@ def _failure(request: Request, error: Exception) -> Exception:
 
 
 def _inner(error: BaseException) -> BaseException | None:
-    for candidate in (
-        *getattr(error, "args", ()),
-        getattr(error, "original_error", None),
-        getattr(error, "reason", None),
-        error.__cause__,
-        error.__context__,
-    ):
+    for candidate in (*error.args, getattr(error, "original_error", None), getattr(error, "reason", None), error.__cause__):
         if isinstance(candidate, BaseException) and candidate is not error:
             return candidate
     return None
@@ -158,6 +154,8 @@ def words(error: BaseException) -> str:
     """Say an error without Python's own decoration (object addresses, class paths)."""
     if isinstance(error, (http.client.IncompleteRead, HTTP.IncompleteRead, HTTP.InvalidChunkLength)):
         return "the answer was cut"
+    if isinstance(error, HTTP.NewConnectionError) and isinstance(error.__context__, OSError):
+        error = error.__context__  # urllib3 1.26 names it nowhere else
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = re.sub(r"<[^>]*>(, '|: )?", "", str(error)).strip("()' ")

@@ -81,7 +81,7 @@ def explain(error: BaseException) -> tuple[str, str] | None:
     """Return (what was seen, what to do next) for a TLS failure that a repeat would not cure; None when a repeat may."""
     reason = str(getattr(error, "reason", "") or "")
     text = f"{reason} {error}"
-    if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in text:
+    if isinstance(error, ssl.SSLCertVerificationError) or type(error).__name__ == "CertificateError" or "CERTIFICATE_VERIFY_FAILED" in text:
         return _unverified(str(getattr(error, "verify_message", "")) or text)
     if "WRONG_VERSION_NUMBER" in text or "HTTP_REQUEST" in text or "PACKET_LENGTH_TOO_LONG" in text or "RECORD_LAYER_FAILURE" in text:
         return "the server does not speak TLS at this address", "Use http:// if it serves plain HTTP (kubectl proxy), or correct the port"
