@@ -13,6 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from datetime import date
 from typing import Any, ClassVar
 
 from ansible import constants
@@ -33,6 +34,8 @@ def plain(value: Any) -> Any:
         return float(value)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
+    if isinstance(value, date):
+        return value.isoformat()  # as the controller writes it for a module
     if isinstance(value, Mapping):
         return {"".join(name) if isinstance(name, str) else str(name): plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
