@@ -17,7 +17,7 @@ from ansible_collections.serverops.circleci.plugins.module_utils._core.errors im
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import arguments as login
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import resource, session
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.objects import Api
-from ansible_collections.serverops.circleci.plugins.module_utils._velero import location_options, server, storage_location
+from ansible_collections.serverops.circleci.plugins.module_utils._velero import location_options, location_view, server
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **login.ARGUMENTS,
@@ -109,6 +109,8 @@ def _server(api: Api, workloads: Workloads, namespace: str, context: Context) ->
         except Absent:
             problem = "its pod is ready, but Velero's custom resource definitions are not installed, so it cannot be asked"
         except DeadlineOver:
+            if api.transport.deadline.over:
+                raise  # the time of the task was over, which says nothing about the server
             problem = f"its pod is ready, but it did not answer a ServerStatusRequest within {server.ANSWER_WITHIN:g} s"
     return {
         "deployment": deployment["metadata"]["name"],
@@ -243,7 +245,7 @@ def find(options: Mapping[str, Any], context: Context) -> dict[str, Any]:
     if "server" in gather:
         entry["server"] = _server(api, workloads, namespace, context)
     if "storage_locations" in gather:
-        entry["storage_locations"] = [storage_location.shown(item) for item in locations]
+        entry["storage_locations"] = [location_view.shown(item) for item in locations]
     if "snapshot_locations" in gather:
         entry["snapshot_locations"] = [_snapshot_view(item) for item in snapshots]
     if "node_agents" in gather:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.deadline import Deadline
-from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import Conflict, OperationError
+from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import Conflict, DeadlineOver, OperationError
 from ansible_collections.serverops.circleci.plugins.module_utils._core.wait import Done, Pending, wait
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import resource
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.objects import Api
@@ -127,7 +127,14 @@ def ask_status(api: Api, namespace: str, deadline: Deadline) -> tuple[str | None
             status = made["status"]
         else:
             seen = snapshots(api, resource.SERVER_STATUS_REQUEST, namespace, name, deadline=limit)
-            status = wait(seen, judge, limit, lambda text: None, "ask", f"Velero's server in namespace {namespace}", "Look into its log").value
+            try:
+                status = wait(seen, judge, limit, lambda text: None, "ask", f"Velero's server in namespace {namespace}", "Look into its log").value
+            except DeadlineOver:
+                # a watch that hung shows nothing, so look once more before the server is called silent
+                last = judge(api.get(resource.SERVER_STATUS_REQUEST, namespace, name))
+                if not isinstance(last, Done):
+                    raise
+                status = last.value
     finally:
         with contextlib.suppress(OperationError):
             api.send(resource.delete(resource.SERVER_STATUS_REQUEST, namespace, name))
