@@ -200,7 +200,7 @@ class Connection:
             settings: dict[str, Any] = {"maxsize": 4, "retries": False}
             if self.base_url.startswith("https:"):
                 context = self._made_context()
-                if urllib3.__version__.startswith("1."):
+                if str(getattr(urllib3, "__version__", "")).startswith("1."):
                     # 1.26 does not tell OpenSSL the name when it is an address, and compares names itself
                     context.check_hostname = False
                 settings |= {"ssl_context": context, "cert_reqs": "CERT_REQUIRED" if self.verify else "CERT_NONE"}
