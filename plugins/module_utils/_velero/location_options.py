@@ -57,9 +57,12 @@ def check_present(options: Mapping[str, Any]) -> None:
     for option in ("validation_frequency", "backup_sync_period"):
         if options.get(option) is not None:
             try:
-                duration.nanoseconds(options[option])
+                fraction = duration.nanoseconds(options[option]) % 1_000_000_000
             except ValueError as error:
                 raise InputError(option, f"{options[option]!r} is {error}", "Write it as in 1m or 1h30m; 0 switches it off") from None
+            if fraction:
+                # a fraction marks the time between two writes of this module, see validation.nudged
+                raise InputError(option, f"{options[option]!r} has a fraction of a second", "Give whole seconds, as in 30s or 1m")
     if options.get("object_storage_ca_cert"):
         check_certificates(options["object_storage_ca_cert"])
     if options.get("config") is not None:

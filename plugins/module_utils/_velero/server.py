@@ -9,6 +9,7 @@ Private to this collection; may change without notice.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import re
 import secrets
@@ -126,7 +127,10 @@ def ask_status(api: Api, namespace: str, deadline: Deadline) -> tuple[str | None
         if (made.get("status") or {}).get("phase") == "Processed":
             status = made["status"]
         else:
-            seen = snapshots(api, resource.SERVER_STATUS_REQUEST, namespace, name, deadline=limit)
+            # from the answer on, without a list; only where the answer was lost a list has to come first
+            version = str((made.get("metadata") or {}).get("resourceVersion") or "")
+            kind = resource.SERVER_STATUS_REQUEST
+            seen = snapshots(api, kind, namespace, name, deadline=limit, start_version=version, known=made or None)
             try:
                 status = wait(seen, judge, limit, lambda text: None, "ask", f"Velero's server in namespace {namespace}", "Look into its log").value
             except DeadlineOver:
@@ -137,7 +141,8 @@ def ask_status(api: Api, namespace: str, deadline: Deadline) -> tuple[str | None
                 status = last.value
     finally:
         with contextlib.suppress(OperationError):
-            api.send(resource.delete(resource.SERVER_STATUS_REQUEST, namespace, name))
+            # the name is ours alone, so a second arrival can do no harm
+            api.send(dataclasses.replace(resource.delete(resource.SERVER_STATUS_REQUEST, namespace, name), repeatable=True))
     plugins = [{"name": str(item["name"]), "kind": str(item["kind"])} for item in status.get("plugins") or []]
     return status.get("serverVersion") or None, sorted(plugins, key=lambda item: (item["kind"], item["name"]))
 

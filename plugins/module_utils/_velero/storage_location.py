@@ -8,9 +8,7 @@ Private to this collection; may change without notice.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +18,6 @@ from ansible_collections.serverops.circleci.plugins.module_utils._core.deadline 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.difference import masked, merge_patch, patched
 from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import (
     Absent,
-    AnswerLost,
     Forbidden,
     InputError,
     NotProven,
@@ -32,7 +29,7 @@ from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes imp
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import resource, session
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.objects import Api
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.watch import snapshots
-from ansible_collections.serverops.circleci.plugins.module_utils._velero import duration, location_options, server, validation
+from ansible_collections.serverops.circleci.plugins.module_utils._velero import duration, location_options, location_view, server, validation
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **login.ARGUMENTS,
@@ -71,9 +68,11 @@ UNFINISHED = frozenset({"", "New", "Queued", "ReadyToStart", "InProgress", "Uplo
     name for phase in ("WaitingForPluginOperations", "Finalizing") for name in (phase, f"{phase}PartiallyFailed")
 }
 """Phases of a Backup in which Velero still works on it (facts of 1.5 to 1.18)."""
-NAMES_SHOWN = 20
 
 
+LOOK_AGAIN = "so that the server validates once more, after the change for certain"
+LONGEST_PAUSE = 2.0
+"""Seconds that a write waits for the second of the last stamp to pass; clocks that differ by more are left to differ."""
 HELD_UP = (
     "Velero's server validates one location after the other: a store that does not answer, also that of another location, holds all of them up. "
     "Look whether the server runs, whether its pod reaches the store, and into its log"
@@ -100,13 +99,10 @@ class StorageLocation:
     options: Mapping[str, Any]
     api: Api
     context: Context
-    # the API server's time of the last write to the location, and of the last write to anything that its validation reads
-    asked_at: datetime | None = field(default=None, init=False)
+    # the last stamp seen, or the API server's time of the last write to the Secret when that was later
     latest: datetime | None = field(default=None, init=False)
-    # the location as it was before this task's own first write to it: whether it was there, its stamp, and whether that was older than its spec
-    existed: bool = field(default=False, init=False)
-    before: datetime | None = field(default=None, init=False)
-    unsettled: bool = field(default=False, init=False)
+    # the stamp of the first validation that ended after the change; it may have begun before, so only a later one counts
+    looked: datetime | None = field(default=None, init=False)
     # when this task first heard the API server's time, the server's (version, trouble) once asked, and when it was last woken
     started: datetime = field(init=False)
     answer: tuple[str | None, str] | None = field(default=None, init=False)
@@ -135,10 +131,6 @@ class StorageLocation:
         self.started = self.api.server_time()
         stamp = validation.stamp(location) if location else None
         self.latest = max((time for time in (self.latest, stamp) if time), default=None)
-        if self.asked_at is None:
-            self.existed, self.before = location is not None, stamp
-            changed_at = validation.changed_at(location, "spec") if location else None
-            self.unsettled = stamp is not None and changed_at is not None and changed_at > stamp
         present = self.options["state"] == "present"
         secret = self._read_secret() if present else None
         own_secrets = () if present else self._find_own_secrets()
@@ -223,7 +215,7 @@ class StorageLocation:
 
     def _spec_patch(self, observed: Observed) -> dict[str, Any]:
         """Return the smallest patch of the spec; fields that mean the same as what is there are left alone."""
-        there = observed.location["spec"] if observed.location else {}
+        there = validation.settled(observed.location["spec"]) if observed.location else {}
         wanted = self._wanted_spec(observed.location)
         canonical_there = location_options.canonical_spec(there)
         patch: dict[str, Any] = merge_patch(wanted, there)
@@ -266,9 +258,10 @@ class StorageLocation:
             if not self.context.check_mode:
                 raise NotProven("use", self._target, text, "Make the Secret first, or give credential.content to have it made")
             warnings.append(f"{self._target}: {text}; an earlier task has to make it")
-        location_step = self._location_step(observed, wanted)
+        location_step, look_again = self._location_steps(observed, wanted, secret_changes=secret_step is not None)
         losing = self._others_losing_default(observed) if wanted.get("default") is True else []
         steps += self._ordered(observed, location_step, losing)
+        steps += [look_again] if look_again else []
         if observed.backups and location_step:
             warnings.append(
                 f"{self._target} points elsewhere now: Velero will remove the {len(observed.backups)} Backup objects that it lists from the cluster. "
@@ -283,17 +276,23 @@ class StorageLocation:
     def _has_key(secret: Mapping[str, Any] | None, key: str) -> bool:
         return secret is not None and key in (secret.get("data") or {})
 
-    def _location_step(self, observed: Observed, wanted: Mapping[str, Any]) -> Step | None:
+    def _location_steps(self, observed: Observed, wanted: Mapping[str, Any], *, secret_changes: bool) -> tuple[Step | None, Step | None]:
+        """Return the write to the location, and the second one that makes the server look again; see validation.NUDGE."""
         kind = resource.BACKUP_STORAGE_LOCATION
         if observed.location is None:
+            # what was not there cannot be meant by a validation that was under way, so one look is enough
             body = {"metadata": {"name": self._name}, "spec": patched({}, wanted)}
-            return Step(resource.create(kind, self._namespace, body), "the location is not there yet")
+            return Step(resource.create(kind, self._namespace, body), "the location is not there yet"), None
         patch = self._spec_patch(observed)
-        if not patch:
-            return None
+        there = observed.location["spec"]
+        frequency = patched(validation.settled(there), patch).get("validationFrequency")
+        look_again = Step(resource.merge_patch(kind, self._namespace, self._name, {"spec": {"validationFrequency": frequency}}), LOOK_AGAIN)
+        if not patch and not secret_changes:
+            return None, look_again if validation.is_nudged(there) else None
         version = observed.location["metadata"]["resourceVersion"]
-        body = {"metadata": {"resourceVersion": version}, "spec": patch}
-        return Step(resource.merge_patch(kind, self._namespace, self._name, body), f"{', '.join(sorted(patch))} differ")
+        body = {"metadata": {"resourceVersion": version}, "spec": {**patch, "validationFrequency": validation.nudged(frequency)}}
+        reason = f"{', '.join(sorted(patch))} differ" if patch else "its credentials differ"
+        return Step(resource.merge_patch(kind, self._namespace, self._name, body), reason), look_again
 
     @staticmethod
     def _others_losing_default(observed: Observed) -> list[dict[str, Any]]:
@@ -329,11 +328,12 @@ class StorageLocation:
         before: dict[str, Any] = {}
         after: dict[str, Any] = {}
         if observed.location is not None:
-            before["storage_location"] = spec_view(self._name, observed.location["spec"])
+            before["storage_location"] = location_view.spec_view(self._name, observed.location["spec"])
         spec = patched(
-            observed.location["spec"] if observed.location else {}, self._spec_patch(observed) if observed.location else self._wanted_spec(None)
+            validation.settled(observed.location["spec"]) if observed.location else {},
+            self._spec_patch(observed) if observed.location else self._wanted_spec(None),
         )
-        after["storage_location"] = spec_view(self._name, spec)
+        after["storage_location"] = location_view.spec_view(self._name, spec)
         if credential and credential.get("content") is not None:
             name, field_name = credential["name"], credential["key"]
             if observed.secret is not None:
@@ -358,16 +358,16 @@ class StorageLocation:
                 raise NotProven(
                     "remove",
                     self._target,
-                    f"Velero still works on backup {', '.join(working[:NAMES_SHOWN])}",
+                    f"Velero still works on backup {', '.join(working[: location_view.NAMES_SHOWN])}",
                     "Wait until it is finished, or delete it",
                 )
             uid = location["metadata"]["uid"]
             steps.append(Step(resource.delete(resource.BACKUP_STORAGE_LOCATION, self._namespace, self._name, uid=uid), "the location is not wanted"))
-            before["storage_location"] = spec_view(self._name, location["spec"])
+            before["storage_location"] = location_view.spec_view(self._name, location["spec"])
             if location["spec"].get("default"):
                 warnings.append(f"{self._target} was the default: a backup now has to name its location, until another one is made the default.")
             if observed.backups:
-                warnings.append(backups_fate(self._target, len(observed.backups)))
+                warnings.append(location_view.backups_fate(self._target, len(observed.backups)))
         used = {((other.get("spec") or {}).get("credential") or {}).get("name") for other in observed.others}
         alone = [secret["metadata"] for secret in observed.own_secrets if secret["metadata"]["name"] not in used]
         for metadata in alone:
@@ -382,34 +382,43 @@ class StorageLocation:
     def apply(self, step: Step) -> None:
         """Send a step. A write to the location waits until the second of the last stamp is over, so that its validation shows a new one."""
         request = step.request
-        own = request.path == resource.BACKUP_STORAGE_LOCATION.path(self._namespace, self._name) or (
-            request.method == "POST" and "spec" in request.body
-        )
-        if own and request.method != "DELETE":
+        if step.reason == LOOK_AGAIN:
+            self._wait_for_a_validation()
+        if request.path.startswith(resource.BACKUP_STORAGE_LOCATION.path(self._namespace)) and request.method != "DELETE":
             self._wait_for_next_second()
-        try:
-            session.carry_out(self.api, request)
-        except AnswerLost:
-            if own:
-                self.asked_at = self.api.server_time()  # it may have arrived
-            raise
-        self.latest = self.api.server_time()
-        if own:
-            self.asked_at = self.api.server_time()
+        session.carry_out(self.api, request)
+        if request.path.startswith(resource.SECRET.path(self._namespace)):
+            self.latest = self.api.server_time()
 
     def _wait_for_next_second(self) -> None:
         """Let the second of the last stamp, and of the last write to the Secret, pass. Clocks that differ by more than that are not waited for."""
         if self.latest is not None:
             left = (self.latest + timedelta(seconds=1) - self.api.server_time()).total_seconds()
-            if 0 < left <= validation.SETTLE:
+            if 0 < left <= LONGEST_PAUSE:
                 self.api.transport.deadline.pause(left)
+
+    def _wait_for_a_validation(self) -> None:
+        """Wait until a validation has ended after the last change, whatever it says: the next one began after the change."""
+        secret = self._read_secret()
+
+        def judge(seen: dict[str, Any] | None) -> Done | Pending:
+            if seen is None:
+                return Pending("it is not there; somebody removed it, or an old state was seen")
+            verdict = validation.judge(seen, secret, self.api.server_time(), changed=True)
+            return Done(verdict.stamp, verdict.text) if verdict.final else Pending(verdict.text + self._woken(seen))
+
+        self.latest = self.looked = self._watch(judge, self.api.transport.deadline).value
+
+    def _watch(self, judge: Callable[[dict[str, Any] | None], Done | Pending], deadline: Deadline) -> Waited[Any]:
+        seen = snapshots(self.api, resource.BACKUP_STORAGE_LOCATION, self._namespace, self._name, deadline=deadline)
+        return wait(seen, judge, deadline, self.context.progress, "prove", self._target, HELD_UP)
 
     def prove(self, plan: Plan, observed: Observed) -> dict[str, Any]:
         """Look until the location is gone, or available by a validation that is new enough."""
         if self.options["state"] == "absent":
             return self._prove_absent(plan, observed)
         waited = self._prove_available(plan, observed)
-        result = {"storage_location": shown(waited.seen)}
+        result = {"storage_location": location_view.shown(waited.seen)}
         return result | {"waited": waited.shown()} if self._has_changed(plan) else result
 
     def _has_changed(self, plan: Plan) -> bool:
@@ -419,12 +428,12 @@ class StorageLocation:
     def predicted(self, plan: Plan, observed: Observed) -> dict[str, Any]:
         """Return the location as it would be, without a status."""
         if self.options["state"] == "absent":
-            return {"storage_location": None, "backups": backups_view(self._target, observed.backups)}
+            return {"storage_location": None, "backups": location_view.backups_view(self._target, observed.backups)}
         after = plan.after.get("storage_location")
         return {"storage_location": dict(after) | {"namespace": self._namespace} if after else None}
 
     def _prove_absent(self, plan: Plan, observed: Observed) -> dict[str, Any]:
-        result: dict[str, Any] = {"storage_location": None, "backups": backups_view(self._target, observed.backups)}
+        result: dict[str, Any] = {"storage_location": None, "backups": location_view.backups_view(self._target, observed.backups)}
         if not self._has_changed(plan):
             return result
 
@@ -445,48 +454,31 @@ class StorageLocation:
         return result | {"waited": waited.shown()}
 
     def _prove_available(self, plan: Plan, observed: Observed) -> Waited[Any]:
-        secret = self._read_secret() if plan.changed else observed.secret
-        judging = validation.Judge(
-            secret,
-            self.before,
-            existed=self.existed,
-            unsettled=self.unsettled,
-            asked_at=self.asked_at or (self.api.server_time() if self._secret_step(observed) else None),
-            triggered=self.asked_at is not None,
-        )
-        if self.asked_at is None and self._secret_step(observed) and observed.location and not validation.period(observed.location):
-            raise NotProven(
-                "prove",
-                self._target,
-                "only the credentials changed, and periodic validation is switched off for this location",
-                "Set validation_frequency, such as 1m",
-            )
+        changed = self._has_changed(plan)
+        secret = self._read_secret() if changed else observed.secret
 
         def judge(seen: dict[str, Any] | None) -> Done | Pending:
             if seen is None:
                 return Pending("it is not there; somebody removed it, or an old state was seen")
-            if self._spec_patch(Observed(True, True, seen, (), None, ())):
+            if self._spec_patch(Observed(True, True, seen, (), None, ())) or validation.is_nudged(seen["spec"]):
                 return Pending("it is not as it was written; somebody else changes it, or an old state was seen")
-            verdict = judging.judge(seen, self.api.transport.deadline.elapsed(), self.api.server_time())
-            if not verdict.final:
+            verdict = validation.judge(seen, secret, self.api.server_time(), changed=changed, not_before=None if changed else self.started)
+            if not verdict.final or (self.looked and verdict.stamp and verdict.stamp <= self.looked):
                 return Pending(verdict.text + self._woken(seen))
             if verdict.phase != "Available":
                 raise self._unavailable(verdict)
             return Done(None, verdict.text)
 
-        if not plan.changed and observed.location is not None:
-            verdict = judge(observed.location)
-            if isinstance(verdict, Done):
-                if self._has_changed(plan) and self.options.get("default"):
-                    self._prove_only_default()
-                return Waited(observed.location, None, 0.0, verdict.last)
-        limit = self.api.transport.deadline
-        if not self._has_changed(plan) and observed.location is not None:
-            # nothing was asked of the server, so the next periodic validation has to come within this time
-            limit = Deadline(min(self.api.transport.deadline.remaining(), 2 * validation.period(observed.location) + validation.ENQUEUE_PERIOD))
-        seen = snapshots(self.api, resource.BACKUP_STORAGE_LOCATION, self._namespace, self._name, deadline=limit)
-        waited = wait(seen, judge, limit, self.context.progress, "prove", self._target, HELD_UP)
-        if self._has_changed(plan) and self.options.get("default"):
+        first = judge(observed.location) if not plan.changed and observed.location is not None else Pending("nothing was seen yet")
+        if isinstance(first, Done):
+            waited: Waited[Any] = Waited(observed.location, None, 0.0, first.last)
+        else:
+            deadline = self.api.transport.deadline
+            if not changed and observed.location is not None:
+                # nothing was asked of the server, so the next periodic validation has to come within this time
+                deadline = Deadline(min(deadline.remaining(), 2 * validation.period(observed.location) + validation.ENQUEUE_PERIOD))
+            waited = self._watch(judge, deadline)
+        if changed and self.options.get("default"):
             self._prove_only_default()
         return waited
 
@@ -497,8 +489,9 @@ class StorageLocation:
         annotation, which changes nothing else.
         """
         now = self.api.server_time()
-        due = max(validation.stamp(seen) or self.started, self.asked_at or self.started) + timedelta(seconds=2)
-        due += timedelta(seconds=validation.period(seen)) if validation.stamp(seen) else timedelta(seconds=0)
+        last = validation.stamp(seen)
+        due = max(last + timedelta(seconds=validation.period(seen)), self.started) if last else self.started
+        due += timedelta(seconds=2)
         if now < due:
             return ""
         if self.answer is None:
@@ -532,97 +525,9 @@ class StorageLocation:
             )
 
     def _unavailable(self, verdict: validation.Verdict) -> OperationError:
-        message = tidied(verdict.message) or server.last_log_line(self.api, self._namespace, self._name)
+        message = location_view.tidied(verdict.message) or server.last_log_line(self.api, self._namespace, self._name)
         seen = f"Velero's server says {verdict.phase} (validated {validation.shown_time(verdict.stamp)}): {message or 'it gives no reason'}"
-        return NotProven("prove", self._target, self.context.mask.text(seen), next_step(message))
-
-
-_NOISE = re.compile(
-    r"""^BackupStorageLocation "[^"]*" is unavailable: |rpc error: code = \w+ desc = |operation error S3: \w+, https response error |"""
-    r"""(?:, )?(?:RequestID|HostID): [^,]*(?=,)"""
-)
-
-
-def tidied(message: str) -> str:
-    """Return a server's message without what says nothing to a person: layers of wrapping, the store's request numbers."""
-    return re.sub(r"^[,\s]+|\s{2,}", " ", _NOISE.sub("", message)).strip()
-
-
-def next_step(message: str) -> str:
-    """Return what to do about a server's message about a location."""
-    lower = message.lower()
-    for signs, step in (
-        (
-            ("nosuchbucket", "bucket doesn't exist", "notfound", "bucket does not exist"),
-            "Make the bucket, or correct bucket and the address of the store",
-        ),
-        (("signaturedoesnotmatch", "invalid jwt signature"), "The key does not fit the account: correct credential.content"),
-        (("invalidaccesskeyid",), "The store does not know this access key: correct credential.content"),
-        (("x509", "certificate"), "Give the store's CA in object_storage_ca_cert"),
-        (
-            ("accessdenied", "forbidden", "status code: 403", "statuscode: 403"),
-            "Grant the account the rights to list, read, write and delete in the bucket",
-        ),
-        (("authorizationheadermalformed", "region"), "Correct config.region"),
-        (
-            ("no such host", "connection refused", "dial tcp", "timeout", "network is unreachable"),
-            "Correct the address of the store, or the network between Velero's pod and it",
-        ),
-        (("invalid top-level directories",), "The bucket holds other things: give a prefix of its own, or another bucket"),
-        (("unable to locate objectstore plugin",), "Install the provider's plugin in Velero, or correct provider"),
-        (("config has invalid keys",), "Remove the setting that the plugin does not know from config"),
-        (("unable to get credentials", "missing data for key", "unable to get key for secret"), "Make the Secret, or correct credential"),
-    ):
-        if any(sign in lower for sign in signs):
-            return step
-    return "Look into the log of Velero's server"
-
-
-def spec_view(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a location's wanted side with the names of this module's options; what is not set is left out."""
-    storage = spec.get("objectStorage") or {}
-    config = {key: value for key, value in (spec.get("config") or {}).items() if key not in location_options.SERVER_CONFIG}
-    view: dict[str, Any] = {
-        "name": name,
-        "provider": spec.get("provider"),
-        "bucket": storage.get("bucket"),
-        "prefix": storage.get("prefix") or None,
-        "config": config,
-        "object_storage_ca_cert": location_options.decoded(storage.get("caCert")) or None,
-        "credential": dict(spec["credential"]) if spec.get("credential") else None,
-        "access_mode": spec.get("accessMode") or "ReadWrite",
-        "default": bool(spec.get("default")),
-        "validation_frequency": spec.get("validationFrequency"),
-        "backup_sync_period": spec.get("backupSyncPeriod"),
-    }
-    return {key: value for key, value in json.loads(json.dumps(view)).items() if value is not None}
-
-
-def shown(location: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a location as results show it: the options' names, the namespace, and what the server says of it."""
-    status = location.get("status") or {}
-    metadata = location["metadata"]
-    return spec_view(metadata["name"], location["spec"]) | {
-        "namespace": metadata.get("namespace"),
-        "phase": status.get("phase"),
-        "message": status.get("message") or None,
-        "last_validation_time": status.get("lastValidationTime"),
-        "last_synced_time": status.get("lastSyncedTime"),
-    }
-
-
-def backups_fate(target: str, count: int) -> str:
-    """Return the sentence about the backups of a location that goes."""
-    return (
-        f"{target}: the {count} Backup objects that name it stay in the cluster, but cannot be restored from without it. "
-        "Their data stay in the bucket; a location that points there makes them usable again."
-    )
-
-
-def backups_view(target: str, backups: tuple[dict[str, Any], ...]) -> dict[str, Any]:
-    """Return what becomes of the backups of a location that goes."""
-    names = sorted(item["metadata"]["name"] for item in backups)
-    return {"count": len(names), "names": names[:NAMES_SHOWN], "fate": backups_fate(target, len(names)) if names else None}
+        return NotProven("prove", self._target, self.context.mask.text(seen), location_view.next_step(message))
 
 
 def manage(options: Mapping[str, Any], context: Context) -> dict[str, Any]:

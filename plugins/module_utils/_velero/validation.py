@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ansible_collections.serverops.circleci.plugins.module_utils._velero.duration import seconds
+from ansible_collections.serverops.circleci.plugins.module_utils._velero import duration
 
 SERVER_MANAGER = "velero-server"
 """Field manager of the server's own writes (seen on 1.8.1, 1.10.3, 1.17.2); they are not changes of the wanted state."""
@@ -26,8 +26,6 @@ DEFAULT_PERIOD = 60.0
 """Seconds between two validations when neither the location nor the server's --store-validation-frequency says otherwise."""
 ENQUEUE_PERIOD = 10.0
 """Seconds by which a due validation may come late: the server looks for due ones this often (1.17.2)."""
-SETTLE = 2.0
-"""Seconds to go on watching when a validation of the state before the change may have been under way at the change."""
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -49,7 +47,7 @@ def period(location: Mapping[str, Any], server_period: float = DEFAULT_PERIOD) -
     """Return the seconds between two validations; 0 when periodic validation is switched off."""
     text = (location.get("spec") or {}).get("validationFrequency")
     try:
-        return seconds(text) if text else server_period
+        return duration.seconds(text) if text else server_period
     except ValueError:
         return server_period
 
@@ -95,78 +93,66 @@ class Verdict:
     text: str
 
 
-class Judge:
-    """Judges observations of one location in the order in which they come.
+def judge(
+    location: Mapping[str, Any],
+    secret: Mapping[str, Any] | None,
+    now: datetime | None,
+    *,
+    changed: bool,
+    not_before: datetime | None = None,
+    server_period: float = DEFAULT_PERIOD,
+) -> Verdict:
+    """Judge one observation of a location.
 
-    secret: the Secret with the location's own credentials, if it has one. before: the stamp seen before the change; existed: whether
-    the location was there before. asked_at: the API server's time of the change, None when nothing was changed: any stamp that is new
-    enough counts then. triggered: whether the change was one of the location itself, at which the server (1.10) validates at once.
-    unsettled: whether the stamp before was older than the spec before, so that a validation of an earlier change may be under way.
+    secret: the Secret with the location's own credentials, if it has one. now: the API server's time. changed: whether the location or
+    its Secret was just changed; if not, a stamp that is too old for the validation period is no proof. not_before: the earliest stamp that
+    proves that the location is *un*available, for a task that changed nothing and comes after a repair elsewhere.
     """
+    status = location.get("status") or {}
+    phase, message, seen = str(status.get("phase") or ""), str(status.get("message") or ""), stamp(location)
+    needed = needed_stamp(location, secret)
+    state = f"phase {phase or 'not set'}, last validated {shown_time(seen)}"
+    if now and seen:
+        state += f" ({max(0, int((now - seen).total_seconds()))} s ago)"
+    if seen is None or not phase or (needed is not None and seen < needed):
+        return Verdict(False, phase, message, seen, f"{state}; a validation of {shown_time(needed)} or later is needed")
+    every = period(location, server_period)
+    oldest = max(2 * every, every + 2 * ENQUEUE_PERIOD)
+    if not changed and every and now and (now - seen).total_seconds() > oldest:
+        text = f"{state}; with a validation period of {every:g} s it must not be older than {oldest:g} s"
+        return Verdict(False, phase, message, seen, text)
+    if phase != "Available" and every and not_before is not None and seen < not_before:
+        return Verdict(False, phase, message, seen, f"{state}; looking whether the next validation says the same")
+    return Verdict(True, phase, message, seen, state)
 
-    def __init__(
-        self,
-        secret: Mapping[str, Any] | None,
-        before: datetime | None,
-        *,
-        existed: bool,
-        asked_at: datetime | None,
-        triggered: bool,
-        unsettled: bool = False,
-        server_period: float = DEFAULT_PERIOD,
-    ) -> None:
-        self._secret = secret
-        self._before = before
-        self._existed = existed
-        self._asked_at = asked_at
-        self._triggered = triggered
-        self._unsettled = unsettled
-        self._server_period = server_period
-        self._new: set[datetime] = set()
-        self._settling_since: float | None = None
 
-    def looks_needed(self, location: Mapping[str, Any]) -> tuple[int, float]:
-        """Return how many new stamps are needed, and for how many seconds to go on watching after that.
+# A validation that was under way at a change ends after it and speaks of the state before (seen on 1.17.2, where a new location is
+# validated twice in a row). The server validates one location at a time, so the second validation that ends after a change began after
+# it. To make the second one come at once, the spec is changed twice: first with a validation period that is a millisecond longer, and,
+# when a first validation has ended, back to the wanted one.
 
-        A validation that was under way at the change may end after it and speak of the state before. It can only have been under way
-        when one was due. One that is long overdue hangs: its end does not count, the one after it does. One that was just due is over
-        in a moment, and the one that the change triggered follows it at once.
-        """
-        if not self._existed or self._asked_at is None:
-            return 1, 0.0
-        every = period(location, self._server_period)
-        if self._before is None or self._unsettled:
-            # without a period only the change itself brings a validation, so there is no second one to wait for
-            return (2, 0.0) if every else (1, SETTLE)
-        age = (self._asked_at - self._before).total_seconds()
-        if not every or age < every - 2:
-            return 1, 0.0
-        return (2, 0.0) if age > every + ENQUEUE_PERIOD + 5 or not self._triggered else (1, SETTLE)
+NUDGE = 1_000_000
+"""Nanoseconds by which the period is longer in between."""
 
-    def judge(self, location: Mapping[str, Any], elapsed: float, now: datetime | None) -> Verdict:
-        """Judge one observation; elapsed: seconds on a clock that only goes forward; now: the API server's time."""
-        status = location.get("status") or {}
-        phase, message, seen = str(status.get("phase") or ""), str(status.get("message") or ""), stamp(location)
-        needed = needed_stamp(location, self._secret)
-        state = f"phase {phase or 'not set'}, last validated {shown_time(seen)}"
-        if now and seen:
-            state += f" ({max(0, int((now - seen).total_seconds()))} s ago)"
-        if seen is None or not phase or (needed is not None and seen < needed):
-            return Verdict(False, phase, message, seen, f"{state}; a validation of {shown_time(needed)} or later is needed")
-        if seen != self._before:
-            self._new.add(seen)
-        if self._asked_at is None:
-            every = period(location, self._server_period)
-            oldest = max(2 * every, every + 2 * ENQUEUE_PERIOD)
-            if every and now and (now - seen).total_seconds() > oldest:
-                return Verdict(
-                    False, phase, message, seen, f"{state}; with a validation period of {every:g} s it must not be older than {oldest:g} s"
-                )
-            return Verdict(True, phase, message, seen, state)
-        looks, settle = self.looks_needed(location)
-        if len(self._new) < looks:
-            return Verdict(False, phase, message, seen, f"{state}; that validation may have begun before the change, one more is needed")
-        self._settling_since = elapsed if self._settling_since is None else self._settling_since
-        if elapsed - self._settling_since < settle:
-            return Verdict(False, phase, message, seen, f"{state}; looking whether the next validation says otherwise")
-        return Verdict(True, phase, message, seen, state)
+
+def nudged(frequency: str | None) -> str:
+    """Return a validationFrequency that is a millisecond longer than this one."""
+    base = duration.nanoseconds(frequency) if frequency else 0
+    return duration.canonical(f"{(base or int(DEFAULT_PERIOD * 1e9)) + NUDGE}ns")
+
+
+def is_nudged(spec: Mapping[str, Any]) -> bool:
+    """Tell whether a location's period is one that `nudged` made: a task between its two writes, or one that was killed there."""
+    try:
+        return duration.nanoseconds(spec.get("validationFrequency") or "0") % 1_000_000_000 == NUDGE
+    except ValueError:
+        return False
+
+
+def settled(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a location's spec as it is meant: without the millisecond, and without the period when it is the default then."""
+    if not is_nudged(spec):
+        return dict(spec)
+    base = duration.nanoseconds(spec["validationFrequency"]) - NUDGE
+    rest = {name: value for name, value in spec.items() if name != "validationFrequency"}
+    return rest if base == int(DEFAULT_PERIOD * 1e9) else {**rest, "validationFrequency": duration.canonical(f"{base}ns")}

@@ -173,7 +173,7 @@ def test_the_only_default(velero: InstalledVelero, name: str) -> None:
         ({"bucket": "no-such-bucket"}, "NoSuchBucket", "Make the bucket"),
         ({"config": {"region": "elsewhere"}}, "region", "config.region"),
         ({"config": {"s3Url": "http://10.233.0.1:9"}}, "connection refused", "address of the store"),
-        ({"config": {"s3Url": "http://nowhere.invalid"}}, "no such host", "address of the store"),
+        ({"config": {"s3Url": "http://nowhere.invalid"}}, "lookup nowhere.invalid", "address of the store"),
         ({"config": {"colour": "blue"}}, "invalid keys", "from config"),
         ({"provider": "example.com/none"}, "unable to locate ObjectStore plugin", "Install the provider's plugin"),
     ],
@@ -298,7 +298,7 @@ def test_somebody_else_changes_it_meanwhile(velero: InstalledVelero, name: str) 
         "--type",
         "merge",
         "-p",
-        json.dumps({"spec": {"prefix": f"{name}/by-hand"}}),
+        json.dumps({"spec": {"objectStorage": {"prefix": f"{name}/by-hand"}}}),
     )
     found = ensure({**options, "prefix": f"{name}/by-hand"})
     assert not found["changed"]
