@@ -45,6 +45,7 @@ class SilentWatch:
     def send(self, request: Request) -> Answer:
         """Take a request."""
         self.sent.append(request.method)
+        assert request.may_repeat
         return Answer(201, {}, json.dumps({}).encode())
 
     def get(self, *_unused: Any) -> dict[str, Any] | None:
@@ -57,7 +58,7 @@ class SilentWatch:
 def silent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make watches show nothing until their deadline is over."""
 
-    def snapshots(api: SilentWatch, *_unused: Any, deadline: Deadline) -> Iterator[None]:
+    def snapshots(api: SilentWatch, *_unused: Any, deadline: Deadline, **_also: Any) -> Iterator[None]:
         api.clock.now += deadline.seconds
         yield from ()
 
