@@ -16,6 +16,7 @@ from ansible_collections.serverops.circleci.plugins.module_utils._core.errors im
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import resource, watch
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.connection import Connection
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.port_forward import PortForward
+from ansible_collections.serverops.circleci.tests.unit.kubernetes.twins import ProxyTwin
 
 from tests.bed.kubernetes.conftest import Place, open_api
 
@@ -129,11 +130,24 @@ def test_a_watch_over_several_windows(place, admin, monkeypatch):
     assert lists(place, mark) == 1
 
 
-def test_a_version_that_is_too_old_leads_to_a_list(place, admin):
+def test_a_watch_whose_connection_is_cut_goes_on_with_a_list(place):
+    proxy = ProxyTwin()
+    watching = open_api({"kubeconfig": str(place.bed.kubeconfig), "proxy": proxy.url})
+    other = open_api({"kubeconfig": str(place.bed.kubeconfig)})
+    other.create(resource.CONFIG_MAP, place.namespace, {"metadata": {"name": "cut"}, "data": {"n": "0"}})
     mark = place.bed.audit_mark()
-    following = watch.snapshots(admin, resource.CONFIG_MAP, place.namespace, "here", deadline=Deadline(20), start_version="1", known=None)
-    assert next(item for item in following if item)["data"] == {"a": "1"}
-    assert lists(place, mark) == 1
+    seen: list[str] = []
+    for item in watch.snapshots(watching, resource.CONFIG_MAP, place.namespace, "cut", deadline=Deadline(20), tick=0.5):
+        state = item["data"]["n"] if item else "-"
+        if state not in seen:
+            seen.append(state)
+            if state == "2":
+                break
+            proxy.cut()
+            other.patch(resource.CONFIG_MAP, place.namespace, "cut", {"data": {"n": str(int(state) + 1)}})
+    proxy.close()
+    assert seen == ["0", "1", "2"]
+    assert lists(place, mark) >= 2
 
 
 def test_port_forward_and_log(place, admin, web):

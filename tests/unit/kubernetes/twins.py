@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import hashlib
 import http.server
@@ -224,6 +225,7 @@ class ProxyTwin:
 
     def __init__(self, login: str = "") -> None:
         self.connected: list[str] = []
+        self._tunnels: list[socket.socket] = []
         twin = self
         expected = "Basic " + base64.b64encode(login.encode()).decode() if login else ""
 
@@ -242,6 +244,7 @@ class ProxyTwin:
                 host, _colon, port = target.rpartition(":")
                 with socket.create_connection((host, int(port))) as far:
                     self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                    twin._tunnels.append(far)
                     _pump(self.connection, far)
 
         class Server(socketserver.ThreadingTCPServer):
@@ -255,6 +258,13 @@ class ProxyTwin:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self.port: int = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def cut(self) -> None:
+        """Cut all tunnels that are open."""
+        tunnels, self._tunnels = self._tunnels, []
+        for tunnel in tunnels:
+            with contextlib.suppress(OSError):
+                tunnel.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._server.shutdown()
