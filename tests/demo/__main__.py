@@ -27,6 +27,7 @@ from tests.bed.driver import DEFAULT_NAME, Bed, BedError
 VELERO = "1.17.2"
 REPOSITORY = Path(__file__).resolve().parents[2]
 PLAYBOOK = Path(__file__).with_name("velero_info.yml")
+STORES = {"ObjectStore", "VolumeSnapshotter"}
 
 
 class DemoError(Exception):
@@ -155,11 +156,9 @@ def show(result: dict[str, Any]) -> None:
     server = found["server"]
     say(f"  namespace {found['namespace']}, installed by {found['installed_by']}, read in the {result['ran']}")
     say(f"  server    {server['version']} ({server['image']}), {'ready' if server['ready'] else 'NOT READY: ' + str(server['problem'])}")
-    kinds: dict[str, list[str]] = {}
-    for plugin in server["plugins"]:
-        kinds.setdefault(plugin["kind"], []).append(plugin["name"])
-    say(f"  plugins   {len(server['plugins'])}, brought by {', '.join(server['plugin_images'])}:")
-    table([(kind, ", ".join(names)) for kind, names in sorted(kinds.items())], " " * 12)
+    stores = sorted({f"{plugin['kind']} {plugin['name']}" for plugin in server["plugins"] if plugin["kind"] in STORES})
+    say(f"  plugins   {len(server['plugins'])} loaded, of these for storage: {', '.join(stores)}")
+    say(f"            added by image: {', '.join(server['plugin_images'])}")
     say()
     table(
         [

@@ -22,7 +22,7 @@ from .installation import (
     sql,
     wait_ready,
 )
-from .objects import LOAD_BALANCERS, NAMESPACE, POSTGRESQL_IMAGE, WORKLOADS
+from .objects import LOAD_BALANCERS, NAMESPACE, POSTGRESQL_IMAGE, WORKLOADS, objects
 
 __all__ = [
     "DATABASES",
@@ -42,6 +42,7 @@ __all__ = [
     "fetch",
     "install",
     "look",
+    "objects",
     "seed",
     "sql",
     "wait_ready",

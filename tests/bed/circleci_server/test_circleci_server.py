@@ -169,6 +169,21 @@ def test_installing_again_changes_no_object(installed: Any) -> None:
     assert circleci_server.look(installed).problems == ()
 
 
+def test_a_job_is_well_when_completed_or_absent_and_a_problem_when_it_is_at_work(installed: Any) -> None:
+    installed.kubectl("--namespace", NAMESPACE, "scale", "statefulset", "mongodb", "--replicas=0")
+    installed.kubectl("--namespace", NAMESPACE, "wait", "--for=delete", "pod/mongodb-0", "--timeout=30s")
+    installed.kubectl("--namespace", NAMESPACE, "delete", "job", "inject-bottoken-1")
+    # as after a restore, which leaves completed jobs out
+    assert set(circleci_server.look(installed).problems) == {"StatefulSet mongodb: 0 pods, expected 1"}
+    job = next(item for item in circleci_server.objects() if item["kind"] == "Job")
+    installed.kubectl("create", "--filename", "-", input=json.dumps(job))
+    assert "job inject-bottoken-1: not completed" in circleci_server.look(installed).problems
+    installed.kubectl("--namespace", NAMESPACE, "scale", "statefulset", "mongodb", "--replicas=1")
+    circleci_server.wait_ready(installed)
+    (job,) = kubectl_json(installed, "jobs")
+    assert job["status"]["succeeded"] == 1
+
+
 def test_load_balancers_have_addresses_of_the_pool_that_serve(installed: Any) -> None:
     services = {s["metadata"]["name"]: s for s in kubectl_json(installed, "services") if s["spec"]["type"] == "LoadBalancer"}
     assert {name: {port["port"] for port in s["spec"]["ports"]} for name, s in services.items()} == LOAD_BALANCERS
