@@ -18,8 +18,8 @@ from ansible_collections.serverops.circleci.plugins.module_utils._core.differenc
 from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import InputError, NotProven
 from ansible_collections.serverops.circleci.plugins.module_utils._core.secret import MASK, forms, marker
 from ansible_collections.serverops.circleci.plugins.module_utils._core.transport import Effect, Request
-from ansible_collections.serverops.circleci.plugins.module_utils._velero import storage_location
-from ansible_collections.serverops.circleci.plugins.module_utils._velero.storage_location import OWNER, Observed, StorageLocation, spec_view
+from ansible_collections.serverops.circleci.plugins.module_utils._velero import location_view, storage_location, validation
+from ansible_collections.serverops.circleci.plugins.module_utils._velero.storage_location import OWNER, Observed, StorageLocation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -76,7 +76,10 @@ class Store:
             del self.objects[plural, name]
             return
         assert request.method == "PATCH"
-        assert request.body["metadata"].pop("resourceVersion") == there["metadata"]["resourceVersion"], "not the version that was read"
+        if "metadata" in request.body:
+            assert request.body["metadata"].pop("resourceVersion") == there["metadata"]["resourceVersion"], "not the version that was read"
+        else:
+            assert set(request.body["spec"]) == {"validationFrequency"}, "only the second look needs no version"
         self.clock += 1
         self.objects[plural, name] = patched(there, request.body)
         self.objects[plural, name]["metadata"]["resourceVersion"] = str(self.clock)
@@ -124,7 +127,7 @@ def some_spec(dice: random.Random) -> Object:
         ("config", sometimes(dice, {}, {"region": "x"}, {"region": "y", "s3ForcePathStyle": "true"}, {"bucket": "one", "region": "x"})),
         ("accessMode", sometimes(dice, "ReadWrite", "ReadOnly")),
         ("default", sometimes(dice, True, False)),
-        ("validationFrequency", sometimes(dice, "60s", "1m0s", "0s", "30s")),
+        ("validationFrequency", sometimes(dice, "60s", "1m0s", "0s", "30s", "1m0.001s", "30.001s")),
         ("backupSyncPeriod", sometimes(dice, "1m", "0", "1h0m0s")),
         ("credential", sometimes(dice, {"name": "own", "key": "cloud"}, {"name": "other", "key": "cloud"}, {"name": "own", "key": "k2"})),
     ):
@@ -204,7 +207,7 @@ def sides(options: Object, store: Store, key: str) -> Object:
     view: Object = {}
     here = location(store)
     if here is not None:
-        view["storage_location"] = spec_view(NAME, here["spec"])
+        view["storage_location"] = location_view.spec_view(NAME, here["spec"])
     credential = options.get("credential")
     asked = options["state"] == "present" and credential and credential["content"] is not None
     if asked and ("secrets", credential["name"]) in store.objects:
@@ -236,6 +239,8 @@ def agrees(options: Object, store: Store) -> bool:
         ("validation_frequency", seconds(options["validation_frequency"]), seconds(spec.get("validationFrequency"))),
         ("backup_sync_period", seconds(options["backup_sync_period"]), seconds(spec.get("backupSyncPeriod"))),
     ]
+    if "001s" in (spec.get("validationFrequency") or ""):
+        return False
     if any(options[option] is not None and wanted != there for option, wanted, there in asked):
         return False
     credential = options["credential"]
@@ -248,7 +253,7 @@ def agrees(options: Object, store: Store) -> bool:
 
 
 def seconds(text: str | None) -> float | None:
-    return {None: None, "0": 0, "0s": 0, "1m": 60, "60s": 60, "1m0s": 60, "30s": 30, "1h": 3600, "1h0m0s": 3600}[text]
+    return {None: None, "1m0.001s": -1, "30.001s": -1, "0": 0, "0s": 0, "1m": 60, "60s": 60, "1m0s": 60, "30s": 30, "1h": 3600, "1h0m0s": 3600}[text]
 
 
 @settings(max_examples=900)
@@ -331,7 +336,7 @@ def test_what_is_not_asked_for_stays_as_it_is(both: tuple[Object, Store]) -> Non
         ("validation_frequency", "validationFrequency"), ("backup_sync_period", "backupSyncPeriod"),
     ):  # fmt: skip
         if options[option] is None:
-            assert there["spec"].get(field) == here["spec"].get(field)
+            assert there["spec"].get(field) == validation.settled(here["spec"]).get(field)
     for option, field in (("bucket", "bucket"), ("prefix", "prefix"), ("object_storage_ca_cert", "caCert")):
         if options[option] is None:
             assert there["spec"]["objectStorage"].get(field) == here["spec"]["objectStorage"].get(field)
@@ -375,7 +380,28 @@ def test_the_newest_location_gets_the_default_before_the_others_lose_it_and_an_o
     assert done(plan_of(wish, made(None, second=True))) == ["POST backupstoragelocations", "PATCH second"]
     store = made({})
     store.put("backupstoragelocations", "second", spec={"provider": "aws", "objectStorage": {"bucket": "x"}, "default": True})
-    assert done(plan_of(wish, store)) == ["PATCH second", f"PATCH {NAME}"]
+    assert done(plan_of(wish, store)) == ["PATCH second", f"PATCH {NAME}", f"PATCH {NAME}"]
+
+
+@pytest.mark.parametrize(("frequency", "between", "after"), [(None, "1m0.001s", None), ("30s", "30.001s", "30s"), ("0s", "1m0.001s", "0s")])
+@pytest.mark.parametrize("credentials", [False, True])
+def test_a_change_is_written_twice_so_that_the_server_looks_twice(frequency: str | None, between: str, after: str | None, credentials: bool) -> None:
+    own = {"credential": {"name": "own", "key": "cloud"}} | ({"validationFrequency": frequency} if frequency else {})
+    store = made(own)
+    store.put("secrets", "own", data={"cloud": b64(CONTENTS[0])})
+    wish = {"credential": {"name": "own", "key": "cloud", "content": CONTENTS[1]}} if credentials else {"access_mode": "ReadOnly"}
+    plan = plan_of(options_of(**wish), store)
+    assert plan is not None
+    first, second = (step.request.body["spec"] for step in plan.steps[-2:])
+    assert first["validationFrequency"] == between
+    assert second == {"validationFrequency": after}
+    assert done(plan) == [*(["PATCH own"] if credentials else []), f"PATCH {NAME}", f"PATCH {NAME}"]
+
+
+@pytest.mark.parametrize("there", ["1m0.001s", "30.001s"])
+def test_what_a_killed_task_left_between_its_two_writes_is_put_right(there: str) -> None:
+    plan = plan_of(options_of(), made({"validationFrequency": there}))
+    assert done(plan) == [f"PATCH {NAME}"]
 
 
 def test_only_a_default_that_is_wanted_takes_it_from_others() -> None:
@@ -490,13 +516,13 @@ def test_every_message_of_a_server_leads_to_something_to_do() -> None:
         ("unable to get credentials: unable to get key for secret", "Secret"),
         ("", "log"),
     ):
-        assert words in storage_location.next_step(message), message
+        assert words in location_view.next_step(message), message
 
 
 def test_what_is_shown_of_a_location() -> None:
     item = made({"config": {"bucket": "one", "region": "x"}}).objects["backupstoragelocations", NAME]
     item["status"] = {"phase": "Available", "lastValidationTime": "2026-11-21T12:00:00Z"}
-    assert storage_location.shown(item) == {
+    assert location_view.shown(item) == {
         "name": NAME, "namespace": NAMESPACE, "provider": "aws", "bucket": "one", "config": {"region": "x"}, "access_mode": "ReadWrite",
         "default": False, "phase": "Available", "message": None, "last_validation_time": "2026-11-21T12:00:00Z", "last_synced_time": None,
     }  # fmt: skip

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.serverops.circleci.plugins.module_utils._velero import validation
-from ansible_collections.serverops.circleci.plugins.module_utils._velero.validation import SETTLE, Judge
+from ansible_collections.serverops.circleci.plugins.module_utils._velero.validation import Verdict
+from hypothesis import given
+from hypothesis import strategies as st
 
 ZERO = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 
@@ -40,14 +42,10 @@ def secret(changed: float) -> dict[str, Any]:
     return {"metadata": {"creationTimestamp": text(-1000), "managedFields": [entry(changed, data=1)]}, "data": {"cloud": "eA=="}}
 
 
-def change(before: float | None, *, asked: float = 100, triggered: bool = True, of: dict[str, Any] | None = None, unsettled: bool = False) -> Judge:
-    """A judge of a change at second 100 of a location that had the stamp `before`."""
-    stamp = None if before is None else at(before)
-    return Judge(of, stamp, existed=True, asked_at=at(asked), triggered=triggered, unsettled=unsettled)
-
-
-def final(judge: Judge, seen: dict[str, Any], elapsed: float = 0, now: float = 101) -> bool:
-    return judge.judge(seen, elapsed, at(now)).final
+def judged(
+    seen: dict[str, Any], of: dict[str, Any] | None = None, *, now: float = 101, not_before: float | None = None, changed: bool = True
+) -> Verdict:
+    return validation.judge(seen, of, at(now), changed=changed, not_before=None if not_before is None else at(not_before))
 
 
 def test_times() -> None:
@@ -89,123 +87,38 @@ def test_a_secret_needs_a_later_second() -> None:
     assert validation.needed_stamp({}, secret(60)) == at(61)
 
 
-# a new location
-
-
-def new(of: dict[str, Any] | None = None) -> Judge:
-    return Judge(of, None, existed=False, asked_at=at(100), triggered=True)
+# something was changed
 
 
 @pytest.mark.parametrize(("stamp", "is_final"), [(None, False), (99, False), (100, True), (101, True)])
-def test_a_new_location_is_proven_by_its_first_validation(stamp: float | None, is_final: bool) -> None:
-    assert final(new(), location(stamp, changed=100)) is is_final
+def test_a_change_is_proven_by_a_validation_of_its_second_or_later(stamp: float | None, is_final: bool) -> None:
+    assert judged(location(stamp, changed=100)).final is is_final
 
 
-def test_a_new_location_without_a_phase_is_not_proven() -> None:
-    assert not final(new(), location(100, changed=100, phase=""))
+def test_without_a_phase_there_is_no_proof() -> None:
+    assert not judged(location(100, changed=100, phase="")).final
 
 
-def test_a_new_location_with_a_new_secret() -> None:
-    assert not final(new(secret(100)), location(100, changed=100))
-    assert final(new(secret(100)), location(101, changed=100))
+@pytest.mark.parametrize(("stamp", "is_final"), [(100, False), (101, True)])
+def test_a_changed_secret_needs_a_later_second(stamp: float, is_final: bool) -> None:
+    assert judged(location(stamp, changed=90), secret(100)).final is is_final
 
 
 def test_unavailable_is_final_as_well() -> None:
-    verdict = new().judge(location(100, changed=100, phase="Unavailable") | {}, 0, at(101))
-    assert (verdict.final, verdict.phase) == (True, "Unavailable")
+    verdict = judged(location(100, changed=100, phase="Unavailable"))
+    assert (verdict.final, verdict.phase, verdict.stamp) == (True, "Unavailable", at(100))
 
 
-# a change of the location itself
+@pytest.mark.parametrize("elapsed", [0, 1, 10, 1000])
+def test_a_stamp_that_stands_still_is_no_proof(elapsed: float) -> None:
+    assert not judged(location(80, changed=100), now=101 + elapsed).final
 
 
-def test_a_stamp_that_stands_still_is_no_proof() -> None:
-    judge = change(80)
-    for elapsed in (0, 1, 10, 1000):
-        assert not final(judge, location(80, changed=60), elapsed, 101 + elapsed)
+def test_after_a_change_the_age_does_not_matter() -> None:
+    assert judged(location(100, changed=100), now=9999).final
 
 
-def test_a_stamp_older_than_the_change_is_no_proof_even_if_it_moved() -> None:
-    assert not final(change(80), location(99, changed=100))
-
-
-def test_when_no_validation_was_due_the_first_new_one_counts() -> None:
-    assert final(change(80), location(100, changed=100))
-
-
-def test_when_one_was_just_due_it_looks_a_little_longer() -> None:
-    judge = change(38)  # 62 s ago: due, or on its way
-    assert not final(judge, location(100, changed=100), 5.0)
-    assert not final(judge, location(100, changed=100), 5.0 + SETTLE - 0.1)
-    assert final(judge, location(100, changed=100), 5.0 + SETTLE)
-
-
-def test_a_second_validation_in_that_time_has_the_last_word() -> None:
-    judge = change(38)
-    assert not final(judge, location(100, changed=100), 5.0)
-    verdict = judge.judge(location(101, changed=100, phase="Unavailable"), 5.0 + SETTLE, at(102))
-    assert (verdict.final, verdict.phase) == (True, "Unavailable")
-
-
-def test_when_one_was_overdue_it_hangs_and_the_one_after_it_counts() -> None:
-    judge = change(0)  # 100 s ago with a period of 60
-    first = judge.judge(location(105, changed=100), 5, at(106))
-    assert not first.final
-    assert "may have begun before the change" in first.text
-    assert not final(judge, location(105, changed=100), 30)
-    assert final(judge, location(106, changed=100), 31)
-
-
-def test_a_location_that_was_never_validated_needs_two() -> None:
-    judge = change(None)
-    assert not final(judge, location(101, changed=100))
-    assert final(judge, location(102, changed=100))
-
-
-def test_a_change_that_was_not_validated_yet_may_be_under_way() -> None:
-    judge = change(80, unsettled=True)
-    assert not final(judge, location(101, changed=100))
-    assert final(judge, location(103, changed=100))
-
-
-@pytest.mark.parametrize(("before", "unsettled"), [(None, False), (80, True)])
-def test_without_a_period_there_is_only_one_to_wait_for(before: float | None, unsettled: bool) -> None:
-    judge = change(before, unsettled=unsettled)
-    seen = location(101, changed=100, frequency="0s")
-    assert not final(judge, seen, 1.0)
-    assert final(judge, seen, 1.0 + SETTLE)
-
-
-def test_without_a_period_nothing_is_ever_due() -> None:
-    assert final(change(0), location(101, changed=100, frequency="0s"))
-
-
-def test_the_period_decides_what_is_due() -> None:
-    assert final(change(0), location(101, changed=100, frequency="5m"))
-    assert not final(change(80), location(101, changed=100, frequency="3s"))
-
-
-# only the credentials changed
-
-
-def test_a_secret_alone_is_proven_by_the_next_validation_of_a_later_second() -> None:
-    judge = change(80, triggered=False, of=secret(100))
-    assert not final(judge, location(80, changed=0))
-    assert not final(judge, location(100, changed=0))
-    assert final(judge, location(101, changed=0))
-
-
-def test_a_secret_alone_while_a_validation_was_due_needs_two() -> None:
-    judge = change(39, triggered=False, of=secret(100))
-    assert not final(judge, location(101, changed=0), 0)
-    assert not final(judge, location(101, changed=0), SETTLE + 10)
-    assert final(judge, location(161, changed=0), 60)
-
-
-# nothing changed
-
-
-def unchanged(before: float | None, of: dict[str, Any] | None = None) -> Judge:
-    return Judge(of, None if before is None else at(before), existed=True, asked_at=None, triggered=False)
+# nothing was changed
 
 
 @pytest.mark.parametrize(
@@ -222,8 +135,7 @@ def unchanged(before: float | None, of: dict[str, Any] | None = None) -> Judge:
     ],
 )
 def test_what_is_unchanged_is_proven_by_a_validation_that_is_not_too_old(age: float, frequency: str | None, is_final: bool) -> None:
-    seen = location(100, changed=0, frequency=frequency)
-    verdict = unchanged(100).judge(seen, 0, at(100 + age))
+    verdict = judged(location(100, changed=0, frequency=frequency), now=100 + age, changed=False)
     assert verdict.final is is_final
     if not is_final:
         assert f"({age} s ago)" in verdict.text
@@ -231,15 +143,46 @@ def test_what_is_unchanged_is_proven_by_a_validation_that_is_not_too_old(age: fl
 
 
 def test_what_somebody_changed_after_the_last_validation_is_not_proven() -> None:
-    assert not final(unchanged(99), location(99, changed=100))
-    assert final(unchanged(99), location(100, changed=100))
-    assert not final(unchanged(99, secret(99)), location(99, changed=0))
+    assert not judged(location(99, changed=100), changed=False).final
+    assert judged(location(100, changed=100), changed=False).final
+    assert not judged(location(99, changed=0), secret(99), changed=False).final
+
+
+def test_unavailable_is_asked_again_after_a_repair_elsewhere_and_available_is_not() -> None:
+    bad = location(100, changed=0, phase="Unavailable")
+    assert not judged(bad, changed=False, not_before=101).final
+    assert judged(bad, changed=False, not_before=100).final
+    assert judged(location(100, changed=0), changed=False, not_before=101).final
+    # nothing will ask again by itself
+    assert judged(location(100, changed=0, phase="Unavailable", frequency="0s"), changed=False, not_before=101).final
 
 
 def test_without_the_servers_clock_the_age_is_not_judged() -> None:
-    assert unchanged(0).judge(location(0, changed=0), 0, None).final
+    assert validation.judge(location(0, changed=0), None, None, changed=False).final
 
 
 def test_the_text_says_what_is_missing() -> None:
-    verdict = unchanged(None).judge(location(None, changed=100, phase=""), 0, at(101))
+    verdict = judged(location(None, changed=100, phase=""))
     assert verdict.text == f"phase not set, last validated never; a validation of {text(100)} or later is needed"
+
+
+# the millisecond by which a second validation is brought about
+
+
+@given(st.sampled_from([None, "0s", "0", "1m", "60s", "1m0s", "30s", "720h", "1s", "1h30m"]))
+def test_a_nudged_period_is_known_and_goes_back_to_what_was_meant(frequency: str | None) -> None:
+    there = {"provider": "aws", "validationFrequency": validation.nudged(frequency)}
+    assert validation.is_nudged(there)
+    meant = validation.settled(there)
+    assert meant["provider"] == "aws"
+    expected = None if frequency in {None, "0s", "0", "1m", "60s", "1m0s"} else validation.duration.canonical(frequency or "")
+    assert meant.get("validationFrequency") == expected
+    assert not validation.is_nudged(meant)
+    assert there["validationFrequency"] != frequency
+
+
+@pytest.mark.parametrize("frequency", [None, "0s", "0", "1m", "1.5s", "100ms", "rubbish", "1m0.002s"])
+def test_other_periods_are_not_nudged(frequency: str | None) -> None:
+    spec = {"provider": "aws"} | ({"validationFrequency": frequency} if frequency else {})
+    assert not validation.is_nudged(spec)
+    assert validation.settled(spec) == spec
