@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import AnswerLost, Conflict, OperationError
+from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import AnswerLost, Conflict, NotProven, OperationError
 from ansible_collections.serverops.circleci.plugins.module_utils._core.secret import Mask
 from ansible_collections.serverops.circleci.plugins.module_utils._core.transport import Guard, Record, Request
 
@@ -100,21 +100,34 @@ def ensure(managed: Managed[Observed], context: Context) -> dict[str, Any]:
         own = managed.predicted(plan, observed)
         return _result(first, plan.changed, [step.request.shown() for step in plan.steps], own)
     for left in reversed(range(REPLANS)):
+        error: OperationError | None = None
         try:
             for step in plan.steps:
                 managed.apply(step)
+        except (Conflict, AnswerLost) as caught:
+            # somebody else was first, or a change may have arrived
+            error = caught
+        # one look is not enough, also after a success: it may have been answered by a server that lags behind
+        seen = managed.read()
+        then = managed.plan(seen)
+        if error is None and not then.changed:
+            observed = observed if plan.changed else seen
             break
-        except (Conflict, AnswerLost) as error:
-            # somebody else was first, or a change may have arrived: look, and plan from what is there
-            observed = managed.read()
-            plan = managed.plan(observed)
-            if not context.record.written:
-                # nothing is done yet, so the difference to tell is the one to what is there now
-                first = plan
-            for warning in plan.warnings:
-                context.warn(warning)
-            if plan.changed and (not left or (isinstance(error, AnswerLost) and not _may_go_on(plan, context.record))):
-                raise
+        observed, plan = seen, then
+        if not context.record.written:
+            # nothing is done yet, so the difference to tell is the one to what is there now
+            first = plan
+        for warning in plan.warnings:
+            context.warn(warning)
+        if not plan.changed:
+            break
+        if error is not None and (not left or (isinstance(error, AnswerLost) and not _may_go_on(plan, context.record))):
+            raise error
+        if not left:
+            step = plan.steps[0]
+            raise NotProven(
+                step.request.operation, step.request.target, f"it was done, and has to be done again ({step.reason})", "Look who else changes it"
+            )
     own = managed.prove(plan, observed)
     written = [request.shown() for request in context.record.written]
     return _result(first, bool(written), written, own)

@@ -154,7 +154,39 @@ def test_after_a_conflict_it_looks_and_plans_anew() -> None:
     # nothing was written before, so the difference is the one to what stood there at the write
     assert result["diff"] == {"before": {"/a": 7}, "after": {"/a": 2}}
     assert context.warnings == ["/a was 1", "/a was 7"]
-    assert managed.reads == 2
+    # at first, after the conflict, and once more after the change
+    assert managed.reads == 3
+
+
+class Lagging(Things):
+    """Things of which some looks show an older state: the states by number of look, from 1."""
+
+    older: Mapping[int, dict[str, Any]] = {}
+
+    def read(self) -> dict[str, Any]:
+        fresh = super().read()
+        return dict(self.older.get(self.reads, fresh))
+
+
+@pytest.mark.parametrize(("look", "older"), [(1, {"/a": 2}), (1, {"/a": 9}), (2, {"/a": 1}), (2, {"/a": 2})])
+def test_one_look_at_an_older_state_is_not_believed(look: int, older: dict[str, Any]) -> None:
+    server, context = Server({"/a": 1}), Context()
+    managed = Lagging({"/a": 2}, server, context)
+    managed.older = {look: older}
+    result = ensure(managed, context)
+    assert server.things == {"/a": 2}
+    assert result["changed"] is True
+    assert result["requests"]
+
+
+def test_what_is_undone_again_and_again_is_an_error() -> None:
+    server, context = Server({"/a": 1}), Context()
+    managed = Lagging({"/a": 2}, server, context)
+    managed.older = {look: {"/a": 1} for look in range(1, 20)}
+    with pytest.raises(NotProven, match="set /a: it was done, and has to be done again"):
+        ensure(managed, context)
+    assert len(writes(server)) == REPLANS
+    assert managed.proofs == []
 
 
 def test_somebody_else_did_the_same_in_between() -> None:
