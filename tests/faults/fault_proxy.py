@@ -242,10 +242,10 @@ class FaultProxy:
                 connection.request("GET", path + (f"?{asked}" if asked else ""), headers={"User-Agent": "fault-proxy"})
                 response = connection.getresponse()
                 answered = Answered(response.status, response.reason, response.getheaders(), response.read())
-                self.older[key] = _as_watch(answered) if watch else answered
+                self.older[key] = as_watch(answered) if watch else answered
 
 
-def _as_watch(listing: Answered) -> Answered:
+def as_watch(listing: Answered) -> Answered:
     """Return the stream that a watch of the listed state would begin with."""
     if listing.status != 200:
         return listing

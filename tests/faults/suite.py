@@ -369,7 +369,7 @@ def run(
         say(f"{requests} requests in {len(recorded)} clean runs, {len(cases)} faults to try ({time.monotonic() - began:.0f} s)")
         outcomes = _carried_out(all_places, cases, say, runner)
         leftovers = _leftovers(all_places)
-        disagreements = _audited(bed, mark, all_places)
+        disagreements = audited(bed, mark, all_places)
     return Report(outcomes, requests, leftovers, disagreements, time.monotonic() - began)
 
 
@@ -404,7 +404,7 @@ def _leftovers(all_places: Sequence[Place]) -> list[str]:
     return [f"{place.velero.namespace}: {name}" for place in all_places for name in place.cluster.old_status_requests(330)]
 
 
-def _audited(bed: Bed, mark: int, all_places: Sequence[Place]) -> list[str]:
+def audited(bed: Bed, mark: int, all_places: Sequence[Place]) -> list[str]:
     """Return where the API server's audit log tells otherwise than the proxies about what was changed."""
     told: collections.Counter[tuple[str, str]] = collections.Counter()
     for event in bed.audit(mark, user_agent=all_places[0].marker):
