@@ -20,6 +20,7 @@ from typing import Any
 from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import InputError, LibraryMissing
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import arguments, kubeconfig, tls
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.credential import (
+    EXEC_SECONDS,
     AuthProvider,
     BasicLogin,
     Credential,
@@ -108,6 +109,7 @@ class Connection:
             made.verify = False
         made.proxy = _proxy(made.base_url, options, made.proxy, environ)
         made.impersonation = _impersonation(options) or made.impersonation
+        made.credential.patience = min(EXEC_SECONDS, float(options.get("timeout") or EXEC_SECONDS))
         return made
 
     @classmethod

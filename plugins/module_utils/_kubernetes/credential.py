@@ -33,7 +33,7 @@ from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.kub
 TOKEN_FILE_AGE = 60.0
 """Seconds after which a token file is read again, as client-go does: the kubelet replaces it well before it expires."""
 EXEC_SECONDS = 60.0
-"""Seconds that an exec plugin may take."""
+"""Seconds that an exec plugin may take at most."""
 EKS_TOKEN_AGE = 600.0
 """Seconds after which an EKS token is made anew; the server takes one for 15 minutes."""
 GKE_TOKEN_AGE = 600.0
@@ -41,7 +41,12 @@ GKE_TOKEN_AGE = 600.0
 
 
 class Credential:
-    """Nothing to prove with: anonymous, or a client certificate alone."""
+    """Nothing to prove with: anonymous, or a client certificate alone.
+
+    patience: seconds that making it may take; whoever knows the task's own limit makes it shorter.
+    """
+
+    patience = EXEC_SECONDS
 
     def authorization(self) -> str:
         """Return the value of the Authorization header, empty for none. May read a file, run a plugin or ask a cloud."""
@@ -205,11 +210,11 @@ class ExecPlugin(ExpiringCredential):
         # the library asks stdout whether a person is there, and then lets the plugin talk to the terminal; a task has none
         with contextlib.redirect_stdout(io.StringIO()):
             worker.start()
-            worker.join(EXEC_SECONDS)
+            worker.join(self.patience)
         if worker.is_alive():
             _end_children(worker)
             raise self._failure(
-                f"it did not end within {EXEC_SECONDS:g} s", "Run it by hand: it may wait for an answer or for a network that is not there"
+                f"it did not end within {self.patience:g} s", "Run it by hand: it may wait for an answer or for a network that is not there"
             )
         error = outcome.get("error")
         if error is None:

@@ -567,10 +567,9 @@ def test_exec_plugin_that_is_not_installed(command, next_step, kubeconfig, monke
     )
 
 
-def test_exec_plugin_that_hangs_is_ended(kubeconfig, tmp_path, monkeypatch):
-    monkeypatch.setattr(credential, "EXEC_SECONDS", 1.0)
+def test_exec_plugin_that_hangs_is_ended_with_the_task(kubeconfig, tmp_path):
     user = plugin(tmp_path, f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); import time; time.sleep(600)")
-    assert failure({"kubeconfig": kubeconfig(user)}) == (
+    assert failure({"kubeconfig": kubeconfig(user), "timeout": 1}) == (
         f"log in by the exec plugin {tmp_path}/plugin of the kubeconfig: it did not end within 1 s. "
         "Run it by hand: it may wait for an answer or for a network that is not there."
     )
