@@ -36,6 +36,7 @@ class Told:
     first: dict[str, dict[str, TaskResult]]
     second: dict[str, dict[str, TaskResult]]
     written: dict[str, list[str]]
+    written_first: dict[str, list[str]]
 
 
 def identity(case: Case) -> str:
@@ -65,15 +66,18 @@ def both(velero: InstalledVelero, world: World, tmp_path_factory: pytest.TempPat
     first: dict[str, dict[str, TaskResult]] = {}
     second: dict[str, dict[str, TaskResult]] = {}
     written: dict[str, list[str]] = {}
+    written_first: dict[str, list[str]] = {}
     for way, other in (("controller", "module"), ("module", "controller")):
         clean(velero)
+        mark = velero.bed.audit_mark()
         first[way] = first_runs(tmp_path_factory.mktemp(f"first-{way}"), listed, way, world.environment)
+        written_first[way] = writes(velero, mark)
         again = [(other, task(identity(case), case.module, case.options)) for case in listed if kept(case, first[way][identity(case)])]
         mark = velero.bed.audit_mark()
         done = ran(tmp_path_factory.mktemp(f"second-{other}"), again, world.environment)
         second[other] = {result.task: result for result in done.results}
         written[other] = writes(velero, mark)
-    yield Told(listed, first, second, written)
+    yield Told(listed, first, second, written, written_first)
     clean(velero)
 
 
@@ -128,10 +132,18 @@ def test_second_run_writes_nothing(both: Told, way: str) -> None:
 
 
 def test_first_runs_write(both: Told) -> None:
-    """The first runs of the same cases did write, so that counting none is no accident."""
+    """The first runs did write, and each result lists exactly what the API server saw."""
     for way in ("controller", "module"):
         changed = [result for name, result in both.first[way].items() if name in both.second["controller"] and result.result["changed"]]
         assert len(changed) >= 18
+        requests = [f"{request['method']} {request['path']}" for result in both.first[way].values() for request in result.result.get("requests", [])]
+        assert sorted(as_audited(both.written_first[way])) == sorted(requests)
+
+
+def as_audited(written: list[str]) -> list[str]:
+    """Return the audit log's lines in the words of a result: method, and path without its query."""
+    methods = {"create": "POST", "patch": "PATCH", "update": "PUT", "delete": "DELETE"}
+    return [f"{methods[line.split()[0]]} {line.split()[1].partition('?')[0]}" for line in written]
 
 
 def states(velero: InstalledVelero, count: int) -> Iterator[dict[str, Any]]:
