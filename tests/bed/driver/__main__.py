@@ -72,8 +72,7 @@ def parser() -> argparse.ArgumentParser:
     node.add_argument("number", type=int)
     node.add_argument("--cpu-reserved", default="0", help="CPU taken away from pods, as in 1500m")
     node.add_argument("--keep", action="store_true", help="delete: leave the Node object, as when a machine fails")
-    passed = commands.add_parser("kubectl", parents=[named], help="kubectl as the bed's administrator", add_help=False)
-    passed.add_argument("arguments", nargs=argparse.REMAINDER)
+    commands.add_parser("kubectl", parents=[named], help="kubectl as the bed's administrator: [--name NAME] ARGUMENT...", add_help=False)
     return top
 
 
@@ -193,9 +192,9 @@ def add(bed: Bed, velero: str, bare: bool) -> None:
             circleci_server.seed(bed)
         except circleci_server.InstallationError as error:
             raise BedError(str(error)) from error
-        count = len(circleci_server.WORKLOADS)
-        say(f"  CircleCI Server's {count} workloads are Ready in namespace {circleci_server.NAMESPACE}, {len(circleci_server.DATABASES)} databases filled "
-            f"({time.monotonic() - start:.1f} s)")
+        seconds = f"{time.monotonic() - start:.1f} s"
+        workloads, databases = len(circleci_server.WORKLOADS), len(circleci_server.DATABASES)
+        say(f"  namespace {circleci_server.NAMESPACE}: {workloads} workloads Ready, {databases} databases filled ({seconds})")
 
 
 def command_status(options: argparse.Namespace) -> None:
@@ -205,10 +204,15 @@ def command_status(options: argparse.Namespace) -> None:
     if options.name not in there:
         return
     bed = Bed.attach(options.name)
-    print("Pods:")
-    print_pods(bed, 0)
-    print("Host processes:")
-    print_health(bed)
+    problems = []
+    for title, show in (("Host processes:", print_health), ("Pods:", lambda found: print_pods(found, 0))):
+        print(title)
+        try:
+            show(bed)
+        except BedError as error:
+            problems.append(str(error))
+    if problems:
+        raise BedError("; ".join(problems))
 
 
 def command_env(options: argparse.Namespace) -> None:
@@ -216,6 +220,7 @@ def command_env(options: argparse.Namespace) -> None:
     bed = Bed.attach(options.name)
     for name, value in {
         "KUBECONFIG": bed.kubeconfig,
+        "KUBECACHEDIR": bed.run_dir / "kubectl-cache",
         "SERVEROPS_BED": bed.name,
         "AWS_SHARED_CREDENTIALS_FILE": bed.s3.credentials_file,
         "AWS_ENDPOINT_URL": bed.s3.endpoint_outside,
@@ -230,7 +235,7 @@ def run(options: argparse.Namespace) -> int:
     command = options.command
     if command == "kubectl":
         bed = Bed.attach(options.name)
-        return subprocess.run([str(bed.run_dir / "bin/kubectl"), f"--kubeconfig={bed.kubeconfig}", *options.arguments], check=False).returncode
+        return subprocess.run([*bed.kubectl_command(bed.kubeconfig), *options.arguments], check=False).returncode
     if command == "preflight":
         check_machine(not options.no_install)
         print("this machine has what the bed needs")
@@ -255,7 +260,11 @@ def run(options: argparse.Namespace) -> int:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Parse and run; a BedError becomes one message and status 1."""
-    options = parser().parse_args(arguments)
+    # whatever follows "kubectl" is kubectl's own, a leading --name aside
+    options, passed = parser().parse_known_args(arguments)
+    if passed and options.command != "kubectl":
+        parser().error(f"unrecognized arguments: {' '.join(passed)}")
+    options.arguments = passed
     # ended politely, the driver takes down what it began
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:

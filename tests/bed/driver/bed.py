@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -165,7 +167,7 @@ class Bed:
             self._ask(node, wanted[process])
         with ThreadPoolExecutor(1) as pool:
             importing = pool.submit(self._import, node, [image for image in self._image_table().values() if image.name in ("pause", "bb")])
-            self._wait(60, self._ready_api, lambda: self._why(node, "etcd", "kube-apiserver", "relay"), fatal=("etcd", "kube-apiserver"))
+            self._wait(120, self._ready_api, lambda: self._why(node, "etcd", "kube-apiserver", "relay"), fatal=("etcd", "kube-apiserver"))
             say(f"  bed {self.name}: API server ready ({time.monotonic() - began:.1f} s)")
             for process in ("kube-controller-manager", "kube-scheduler"):
                 self._ask(node, wanted[process])
@@ -178,15 +180,14 @@ class Bed:
         self._import(node, others)
         self._wait_node(node)
         self._ask(node, wanted["kube-router"])
-        self._wait(
-            30, lambda: "default" in self.kubectl("get", "serviceaccounts", "-n", "default", "-o", "name"), lambda: "no default ServiceAccount"
-        )
-        self._wait(30, lambda: not self.broken(), lambda: f"host processes: {self.broken()}")
+        accounts = "/api/v1/namespaces/default/serviceaccounts"
+        self._wait(60, lambda: bool(self.get(accounts)["items"]), lambda: "no ServiceAccount in namespace default")
+        self._wait(90, lambda: not self.broken(), lambda: f"host processes: {self.broken()}", pause=0.3)
         say(f"  bed {self.name}: node {node.name} Ready, {len(self.processes())} host processes work ({time.monotonic() - began:.1f} s)")
 
     def _ready_api(self) -> bool:
         try:
-            return self.kubectl("get", "--raw", "/readyz", timeout=5) == "ok"
+            return bool(self.get("/readyz", timeout=5) == "ok")
         except BedError:
             return False
 
@@ -195,7 +196,7 @@ class Bed:
 
         def ready() -> bool:
             try:
-                found = json.loads(self.kubectl("get", "node", node.name, "-o", "json"))
+                found = self.get(f"/api/v1/nodes/{node.name}")
             except BedError:
                 return False
             for condition in found["status"].get("conditions", []):
@@ -205,12 +206,20 @@ class Bed:
                     return time.mktime(beat) - time.timezone >= int(since)
             return False
 
-        self._wait(60, ready, lambda: self._why(node, "kubelet", "containerd"), node, ("kubelet", "containerd"))
+        self._wait(120, ready, lambda: self._why(node, "kubelet", "containerd"), node, ("kubelet", "containerd"))
 
     def _why(self, node: Node, *names: str) -> str:
         return "; ".join(f"{name}: {control.tail(node.run / f'log/{name}.log', 2)}" for name in names)
 
-    def _wait(self, limit: float, done: Callable[[], bool], seen: Callable[[], str], node: Node | None = None, fatal: tuple[str, ...] = ()) -> None:
+    def _wait(
+        self,
+        limit: float,
+        done: Callable[[], bool],
+        seen: Callable[[], str],
+        node: Node | None = None,
+        fatal: tuple[str, ...] = (),
+        pause: float = 0.1,
+    ) -> None:
         """Wait for done(); BedError with seen() after limit seconds, or at once when a process that must run (fatal) has ended."""
         deadline = time.monotonic() + limit
         while not done():
@@ -218,7 +227,7 @@ class Bed:
             if ended or time.monotonic() > deadline:
                 what = f"process {', '.join(ended)} of the bed ended" if ended else f"waited {limit:.0f} s for the bed"
                 raise BedError(f"{what}; last seen: {seen()}")
-            time.sleep(0.1)
+            time.sleep(pause)
 
     # --- records -----------------------------------------------------------------------------------------------------------------------------
 
@@ -271,7 +280,7 @@ class Bed:
 
     def kubectl(self, *arguments: str, input: str | None = None, timeout: float = 60) -> str:  # noqa: A002
         """Standard output of kubectl as user "bed-driver" (so that requests of "admin" are the tests' own). BedError with its message."""
-        argv = [str(self.run_dir / "bin/kubectl"), f"--kubeconfig={self.run_dir}/n1/pki/driver.kubeconfig", *arguments]
+        argv = [*self.kubectl_command(f"{self.run_dir}/n1/pki/driver.kubeconfig"), *arguments]
         try:
             done = subprocess.run(argv, input=input, capture_output=True, text=True, timeout=timeout, check=False)
         except subprocess.TimeoutExpired:
@@ -279,6 +288,26 @@ class Bed:
         if done.returncode:
             raise BedError(f"kubectl {' '.join(arguments[:4])}: {done.stderr.strip()[-600:]}")
         return done.stdout
+
+    def kubectl_command(self, kubeconfig: str | Path) -> list[str]:
+        """Beginning of a kubectl command line that keeps its cache in the bed's run directory and not in somebody's home."""
+        return [str(self.run_dir / "bin/kubectl"), f"--kubeconfig={kubeconfig}", f"--cache-dir={self.run_dir}/kubectl-cache"]
+
+    def get(self, path: str, timeout: float = 10) -> Any:
+        """Answer of the API server to a GET as user "bed-driver": an object, or the text of an answer that is no JSON. BedError unless it is 200."""
+        keys = self.run_dir / "n1/pki"
+        try:
+            context = ssl.create_default_context(cafile=str(self.ca_file))
+            context.load_cert_chain(keys / "driver.crt", keys / "driver.key")
+            with contextlib.closing(http.client.HTTPSConnection("127.0.0.1", self.api_port, timeout=timeout, context=context)) as connection:
+                connection.request("GET", path, headers={"User-Agent": "bed-driver"})
+                answer = connection.getresponse()
+                text = answer.read().decode()
+        except (OSError, http.client.HTTPException) as error:
+            raise BedError(f"API server of bed {self.name}: GET {path}: {error}") from error
+        if answer.status != 200:
+            raise BedError(f"API server of bed {self.name}: GET {path}: answer {answer.status}: {text[:300]}")
+        return json.loads(text) if text.startswith("{") else text
 
     def velero(self, version: str) -> Path:
         """Path of Velero's own CLI of this version ("1.17.2", "1.10.3", "1.8.1")."""
@@ -370,7 +399,7 @@ class Bed:
     def start_process(self, name: str, node: str = "n1") -> None:
         """Start a stopped host process again as before, and wait until it works."""
         self._ask(self.node(self._number(node)), {"do": "start", "name": name})
-        self._wait(30, lambda: self.health(node).get(name) == "ok", lambda: f"{name}: {self.health(node).get(name)}")
+        self._wait(90, lambda: self.health(node).get(name) == "ok", lambda: f"{name}: {self.health(node).get(name)}")
 
     def signal_process(self, name: str, signal_number: int, node: str = "n1") -> None:
         """Send a signal to a host process; SIGSTOP makes it hang, SIGCONT go on."""
@@ -383,7 +412,7 @@ class Bed:
         return Path(request["log"])
 
     def health(self, node: str = "n1") -> dict[str, str]:
-        """Name of each host process to "ok" or what is wrong with it."""
+        """Name of each host process of a node to "ok" or what is wrong with it."""
         table = self.processes(node)
         described = self.node(self._number(node))
         probes = {**NODE_PROBES, **(FIRST_NODE_PROBES if described.first else {})}
@@ -419,7 +448,7 @@ class Bed:
     def pods(self) -> list[dict[str, Any]]:
         """namespace, name, ready, phase, node and reason of every pod that has not Succeeded."""
         found = []
-        for pod in json.loads(self.kubectl("get", "pods", "-A", "-o", "json"))["items"]:
+        for pod in self.get("/api/v1/pods")["items"]:
             status = pod.get("status", {})
             if status.get("phase") == "Succeeded":
                 continue
@@ -494,7 +523,7 @@ class Bed:
             self._ask(node, wanted[process])
         self._wait_node(node)
         self._ask(node, wanted["kube-router"])
-        self._wait(30, lambda: not [seen for seen in self.health(node.name).values() if seen != "ok"], lambda: f"{self.health(node.name)}")
+        self._wait(90, lambda: not [seen for seen in self.health(node.name).values() if seen != "ok"], lambda: f"{self.health(node.name)}")
         say(f"  bed {self.name}: node {node.name} Ready ({time.monotonic() - began:.1f} s)")
 
     @staticmethod
