@@ -183,13 +183,17 @@ def next_steps(bed: Bed) -> None:
     """What a person can do with the bed now."""
     option = "" if bed.name == DEFAULT_NAME else f" --name {bed.name}"
     headline("Next")
-    say(f"  export KUBECONFIG={bed.kubeconfig}")
-    say(f"  export PATH={bed.run_dir}/bin:$PATH")
-    say(f"  kubectl --namespace {circleci_server.NAMESPACE} get pods,services")
-    say(f"  velero-{VELERO} backup create first --include-namespaces {circleci_server.NAMESPACE}")
-    say("  make demo                                              # again: the backup is in the answer until it has ended")
-    say(f"  python3 -m tests.bed.driver node add 2{option}         # and again: one more node agent")
-    say(f"  {'make bed-down' if not option else 'python3 -m tests.bed.driver down' + option}          # stop it, leave nothing")
+    stop = "make bed-down" if not option else f"python3 -m tests.bed.driver down{option}"
+    steps = [
+        (f"export KUBECONFIG={bed.kubeconfig} PATH={bed.run_dir}/bin:$PATH", ""),
+        (f"kubectl --namespace {circleci_server.NAMESPACE} get pods,services", ""),
+        (f"velero-{VELERO} backup create first --include-namespaces {circleci_server.NAMESPACE}", ""),
+        ("make demo" if not option else f"python3 -m tests.demo{option}", "again: the backup is in the answer until it has ended"),
+        (f"python3 -m tests.bed.driver node add 2{option}", "and again: one more node agent"),
+        (stop, "stop it, leave nothing"),
+    ]
+    for command, remark in steps:
+        say(f"  {command:<84}  # {remark}" if remark else f"  {command}")
 
 
 def main(arguments: list[str] | None = None) -> int:
