@@ -32,11 +32,15 @@ def bed() -> Iterator[Bed]:
             running.down()
 
 
-def conclude(report: Report, say: Callable[[str], None]) -> None:
-    """Print the table and write build/faults.json."""
+def show(report: Report, say: Callable[[str], None]) -> None:
+    """Print the table."""
     for line in report.table():
         say(line)
     for line in (*report.leftovers, *report.disagreements):
         say(f"  {line}")
+
+
+def write(report: Report) -> None:
+    """Write build/faults.json."""
     BUILD.mkdir(parents=True, exist_ok=True)
     (BUILD / "faults.json").write_text(json.dumps(report.rows(), indent=1) + "\n")

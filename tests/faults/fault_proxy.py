@@ -415,9 +415,11 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         told = b""
         while data := response.read1(65536):
             told += data
+            if seen.occurrence == 1:
+                # now and not at the end: a client closes a watch as soon as it has seen enough
+                self.run.answers[seen.key] = Answered(200, "OK", response.getheaders(), told)
             self._chunk(data)
         self._chunk(b"")
-        self.run.answers.setdefault(seen.key, Answered(200, "OK", response.getheaders(), told))
 
     # faults
 
