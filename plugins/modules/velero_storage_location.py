@@ -78,7 +78,6 @@ options:
         description:
           - Text of the provider's credentials file. When given, the Secret is made, or its key is kept at this value.
           - When left out, the Secret has to exist.
-          - When nothing but this changes, the proof waits for the server's next periodic validation, by default up to 70 seconds.
         type: str
         version_added: 0.1.0
   access_mode:
@@ -122,8 +121,11 @@ attributes:
     membership:
       - serverops.circleci.all
 notes:
-  - From Velero 1.10 the server validates at each change, and the proof takes about a second. Up to 1.9 it validates only once the validation period
-    is over, so the proof takes up to that long.
+  - A validation that is under way at a change ends after it and speaks of the state before. So a change of a location that exists is written in
+    two requests, the first with a validation period that is a millisecond longer, which makes the server validate once more.
+  - From Velero 1.10 the server validates at each change, and the proof takes a second or two. Up to 1.9 it validates only once the validation
+    period is over, so the proof takes up to two periods. It then looks for due validations only when woken, so a task that waits for one sets the
+    annotation C(serverops.circleci/woken) of the location, also a task that finds everything as asked.
 seealso:
   - module: serverops.circleci.velero_info
 """

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import AnswerLost, Expired, Malformed, OperationError, refused
 from ansible_collections.serverops.circleci.plugins.module_utils._core.transport import Answer, Request, Transport
@@ -108,27 +109,40 @@ class Api:
         When the answer got lost, the object is looked up by its name: one that has what was sent, and is not the one that was
         there before (known_uid), is ours. Otherwise AnswerLost is raised: it is never sent twice.
         """
-        request = requests.create(resource, namespace, body, dry_run=dry_run)
+        return self._made(requests.create(resource, namespace, body, dry_run=dry_run), known_uid)
+
+    def carry_out(self, request: Request) -> None:
+        """Send a planned request. A creation whose answer got lost is looked up by its name, never sent again."""
+        if request.method == "POST":
+            self._made(request, "")
+        else:
+            self.send(request)
+
+    def _made(self, request: Request, known_uid: str) -> Document:
         try:
             return _document(request, self.send(request))
         except AnswerLost:
-            found = self._looked_up(resource, namespace, body, known_uid)
+            found = self._looked_up(request, known_uid)
             if found is None:
                 raise
             return found
 
-    def _looked_up(self, resource: Resource, namespace: str, body: Mapping[str, Any], known_uid: str) -> Document | None:
-        name = str(body.get("metadata", {}).get("name") or "")
+    def _looked_up(self, request: Request, known_uid: str) -> Document | None:
+        name = str(request.body.get("metadata", {}).get("name") or "")
         if not name:
             return None  # a generated name: nothing to look for
+        look = Request("GET", f"{request.path}/{quote(name, safe=':')}", "look for", request.target, accept=(404,))
         for pause in LOOK_PAUSES:
             self.transport.deadline.pause(pause)
             try:
-                found = self.get(resource, namespace, name)
+                answer = self.send(look)
             except OperationError:
                 return None
-            if found is not None and found["metadata"]["uid"] != known_uid:
-                return found if holds(found, requests._typed(resource, body)) else None
+            if answer.status == 404:
+                continue
+            found = _document(look, answer)
+            if found["metadata"]["uid"] != known_uid:
+                return found if holds(found, request.body) else None
         return None
 
     def patch(

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, serverops.circleci contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a task's options to an API that its requests go through, and the carrying out of a planned request.
+"""From a task's options to an API that its requests go through.
 
 Private to this collection; may change without notice.
 """
@@ -13,12 +13,11 @@ from typing import Any
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context
 from ansible_collections.serverops.circleci.plugins.module_utils._core.deadline import Deadline
-from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import AnswerLost
-from ansible_collections.serverops.circleci.plugins.module_utils._core.transport import Request, Transport
+from ansible_collections.serverops.circleci.plugins.module_utils._core.transport import Transport
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import arguments
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.connection import Connection
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.exchange import Exchange, explain
-from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.objects import LOOK_PAUSES, Api, holds
+from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.objects import Api
 
 
 def log_in(options: Mapping[str, Any], context: Context) -> Api:
@@ -28,25 +27,3 @@ def log_in(options: Mapping[str, Any], context: Context) -> Api:
     deadline = Deadline(float(options["timeout"]))
     connection = Connection.from_options(options, learned=context.mask.add)
     return Api(Transport(Exchange(connection), context.guard(), deadline, explain, context.record))
-
-
-def carry_out(api: Api, request: Request) -> None:
-    """Send a planned request. A creation whose answer got lost is looked up by its name, never sent again."""
-    try:
-        api.send(request)
-    except AnswerLost:
-        if request.method != "POST" or not _arrived(api, request):
-            raise
-
-
-def _arrived(api: Api, request: Request) -> bool:
-    name = request.body["metadata"].get("name")
-    if not name:
-        return False
-    look = Request("GET", f"{request.path}/{name}", "look for", request.target, accept=(404,))
-    for pause in LOOK_PAUSES:
-        api.transport.deadline.pause(pause)
-        answer = api.send(look)
-        if answer.status != 404:
-            return holds(answer.json(), request.body)
-    return False

@@ -157,8 +157,9 @@ def last_log_line(api: Api, namespace: str, location: str) -> str:
         text = api.pod_log(namespace, pods[0]["metadata"]["name"], container="velero", tail_lines=LOG_LINES) if pods else ""
     except OperationError:
         return ""
+    name = re.compile(rf"(?<![\w.-]){re.escape(location)}(?![\w.-])")
     for line in reversed(text.splitlines()):
-        if ("level=error" in line or '"level":"error"' in line) and location in line:
+        if ("level=error" in line or '"level":"error"' in line) and name.search(line):
             return log_message(line)
     return ""
 

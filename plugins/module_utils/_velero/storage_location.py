@@ -386,7 +386,7 @@ class StorageLocation:
             self._wait_for_a_validation()
         if request.path.startswith(resource.BACKUP_STORAGE_LOCATION.path(self._namespace)) and request.method != "DELETE":
             self._wait_for_next_second()
-        session.carry_out(self.api, request)
+        self.api.carry_out(request)
         if request.path.startswith(resource.SECRET.path(self._namespace)):
             self.latest = self.api.server_time()
 
