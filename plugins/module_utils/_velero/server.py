@@ -111,9 +111,8 @@ def ask_status(api: Api, namespace: str, deadline: Deadline) -> tuple[str | None
     The server removes answered requests itself within five minutes, so one that stays behind (a killed task) does no harm.
     """
     name = f"serverops-circleci-{secrets.token_hex(5)}"
-    request = resource.create(resource.SERVER_STATUS_REQUEST, namespace, {"metadata": {"name": name}, "spec": {}})
     try:
-        made: dict[str, Any] = api.send(request).json()
+        made = api.create(resource.SERVER_STATUS_REQUEST, namespace, {"metadata": {"name": name}, "spec": {}})
     except Conflict:
         # the name is ours alone: an earlier try arrived and its answer was lost
         made = {}
