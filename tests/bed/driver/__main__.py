@@ -76,13 +76,6 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def check_machine(may_install: bool = True) -> None:
-    """BedError with everything that is missing on this machine."""
-    problems = preflight.check(FAMILIES, may_install)
-    if problems:
-        raise BedError("this machine cannot run the bed:\n" + "\n".join(f"  - {problem}" for problem in problems))
-
-
 def print_health(bed: Bed) -> None:
     """One line per host process; BedError when one does not work."""
     broken = {}
@@ -138,12 +131,12 @@ def command_up(options: argparse.Namespace) -> None:
             use_running(options)
             return
         say(f"bed {options.name} was left by a crash: starting over")
-    check_machine()
+    preflight.require(FAMILIES)
     cold = [name for name in FAMILIES if not programs.Family(name, programs.find_go()).built]
     built = time.monotonic()
     programs.build(list(FAMILIES), programs.find_go())
     built = time.monotonic() - built
-    bed = Bed.up(options.name, options.api_port, options.s3_port, options.s3_tls_port)
+    bed = Bed.up(options.name, options.api_port, options.s3_port, options.s3_tls_port, checked=True)
     velero = "none" if options.bare else options.velero
     try:
         add(bed, velero, options.bare)
@@ -237,10 +230,10 @@ def run(options: argparse.Namespace) -> int:
         bed = Bed.attach(options.name)
         return subprocess.run([*bed.kubectl_command(bed.kubeconfig), *options.arguments], check=False).returncode
     if command == "preflight":
-        check_machine(not options.no_install)
+        preflight.require(FAMILIES, not options.no_install)
         print("this machine has what the bed needs")
     elif command == "build":
-        check_machine()
+        preflight.require(FAMILIES)
         images.build(programs.build(list(FAMILIES), programs.find_go()))
         print(f"programs and images are in {cache()}")
     elif command == "down":

@@ -22,9 +22,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from . import audit, cgroups, control, images, kernel, pki, processes, programs, state
+from . import audit, cgroups, control, images, kernel, pki, preflight, processes, programs, state
 from .node import API_ADDRESS, DNS_ADDRESS, FIRST_RELAY_SOCKET, GCS_ADDRESS, S3_PORT, S3_TLS_PORT, SERVICE_ADDRESS, TOKEN_ADDRESS, Node, which
-from .paths import DEFAULT_NAME, IMAGES, MARK, REPOSITORY, RUNTIME, BedError, cache, check_name, say
+from .paths import DEFAULT_NAME, IMAGES, MARK, REPOSITORY, RUNTIME, BedError, cache, check_name, give_to_caller, say
 from .storage import S3, Gcs
 from .velero import Velero
 
@@ -63,12 +63,6 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def give_to_caller(path: Path) -> None:
-    """Under sudo: make the person who called the owner of a file that is meant for them."""
-    if os.environ.get("SUDO_UID", "").isdigit() and os.geteuid() == 0:
-        os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ.get("SUDO_GID", "-1")))
-
-
 class Bed:
     """One running bed. Get one by Bed.up(...) or Bed.attach(name)."""
 
@@ -101,13 +95,15 @@ class Bed:
         return cls(name, recorded)
 
     @classmethod
-    def up(cls, name: str = DEFAULT_NAME, api_port: int = 0, s3_port: int = 0, s3_tls_port: int = 0) -> Bed:
+    def up(cls, name: str = DEFAULT_NAME, api_port: int = 0, s3_port: int = 0, s3_tls_port: int = 0, checked: bool = False) -> Bed:
         """Start a bed (programs and images are built when the cache lacks them) and return when its node is Ready and every process works.
 
-        Remains of an earlier bed of this name are removed first. Ports: on 127.0.0.1, 0 takes free ones.
+        Remains of an earlier bed of this name are removed first. Ports: on 127.0.0.1, 0 takes free ones. checked: preflight was done just now.
         BedError when a bed of this name runs already, or with what failed; then nothing of the new bed is left.
         """
         check_name(name)
+        if not checked:
+            preflight.require(FAMILIES)
         go = programs.find_go()
         families = programs.build(list(FAMILIES), go)
         archives = images.build(families)

@@ -47,8 +47,16 @@ def cache() -> Path:
         folder = Path(given).absolute()
     else:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "serverops-circleci"
-    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        give_to_caller(folder)
     return folder
+
+
+def give_to_caller(path: Path) -> None:
+    """Under sudo: make the person who called the owner of something that is meant for them."""
+    if os.environ.get("SUDO_UID", "").isdigit() and os.geteuid() == 0:
+        os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ.get("SUDO_GID", "-1")))
 
 
 def say(text: str) -> None:

@@ -95,7 +95,7 @@ def install(packages: list[str]) -> None:
     """Install Debian packages; their services are not left running. BedError with apt's last lines."""
     say(f"installing Debian packages: {' '.join(packages)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
-    command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
+    command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=180", *packages]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         # the package lists may be missing or older than the archive: read them once
@@ -173,6 +173,13 @@ def space_problems(unbuilt: int) -> list[str]:
             f"{int(memory.group(1)) / 1024 / 1024:.1f} GiB of memory are available; {'building' if unbuilt else 'a bed'} needs {needed / GIB:.0f} GiB"
         )
     return problems
+
+
+def require(families: tuple[str, ...], may_install: bool = True) -> None:
+    """BedError with everything that this machine lacks."""
+    problems = check(families, may_install)
+    if problems:
+        raise BedError("this machine cannot run the bed:\n" + "\n".join(f"  - {problem}" for problem in problems))
 
 
 def check(families: tuple[str, ...], may_install: bool = True) -> list[str]:
