@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 
-from . import machine, stage
+from . import stage
 from .gate import GateError, Outcome, Workplace
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -36,9 +36,8 @@ def mypy(place: Workplace) -> Outcome:
     for package, base in packages.items():
         if not (base / package.replace(".", "/")).is_dir():
             raise GateError(f"mypy: there is no package {package}")
-        folder = machine.cache() / "mypy" / package
-        # the folder names what is checked: mypy mistakes one copy for another
-        choice = ("--config-file", place.collection / "pyproject.toml", "--cache-dir", folder, "--no-color-output")
+        # no cache of an earlier run: mypy takes one whose files changed meanwhile for current, and then finds what is not there
+        choice = ("--config-file", place.collection / "pyproject.toml", "--cache-dir", place.scratch / "cache", "--no-color-output")
         done = place.run("mypy", *choice, "-p", package, also={"MYPYPATH": str(base)})
         clean = re.search(r"no issues found in (\d+) source files?", done.text)
         found = re.search(r"Found (\d+) errors? in \d+ files? \(checked (\d+) source files?\)", done.text)
