@@ -172,6 +172,11 @@ def preflight(*, bed: bool) -> None:
     found = ", ".join(python.version for python in machine.pythons().values())
     free = shutil.disk_usage(machine.cache()).free / machine.GIB
     say(f"Python {found}; {free:.0f} GiB free at {machine.cache()}")
+    if bed:
+        # the driver asks for root itself, and needs no more than this Python
+        done = subprocess.run([sys.executable, "-m", "tests.bed.driver", "preflight"], cwd=machine.ROOT, check=False)
+        if done.returncode:
+            raise SystemExit(2)
 
 
 def workplace(gate: Gate, ready: dict[str, environments.Environment], tree: Path, collection: Path, *, full: bool) -> Workplace:

@@ -70,13 +70,14 @@ def alone(path: Path) -> Iterator[None]:
         yield
 
 
-def call(what: str, *command: str | Path) -> None:
+def call(what: str, *command: str | Path, cwd: Path | None = None) -> None:
     """Run one step of a set-up.
 
     Raises:
         SetUpError: the command failed; carries the last lines it wrote.
     """
-    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    argv = [str(part) for part in command]
+    done = subprocess.run(argv, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         tail = "\n".join(done.stdout.splitlines()[-25:])
         raise SetUpError(f"{what}: exit status {done.returncode} of {' '.join(str(part) for part in command)}\n{tail}")
@@ -228,7 +229,7 @@ def lock(say: Say) -> None:
     uv = installer(main_python(found), say)
     if not uv:
         raise SetUpError("lock: uv is needed for it and could not be installed")
-    general = ("pip", "compile", "--quiet", "--upgrade", "--no-header", "--no-annotate", "--generate-hashes")
+    general = ("pip", "compile", "--quiet", "--upgrade", "--no-header", "--generate-hashes")
     kinds: dict[str, tuple[str, ...]] = {
         "dev": ("--universal", "--python-version", machine.FLOOR),
         "c216": ("--python-version", machine.FLOOR),
@@ -240,5 +241,5 @@ def lock(say: Say) -> None:
         # without the old file: uv keeps the pins that it finds in there
         target = LOCKS / f"{name}.txt"
         fresh = target.with_suffix(".new")
-        call("lock", uv, *general, *kind, LOCKS / f"{name}.in", "--output-file", fresh)
+        call("lock", uv, *general, *kind, f"{name}.in", "--output-file", fresh.name, cwd=LOCKS)
         fresh.replace(target)
