@@ -258,6 +258,7 @@ def main(arguments: list[str] | None = None) -> Any:
     if passed and options.command != "kubectl":
         parser().error(f"unrecognized arguments: {' '.join(passed)}")
     options.arguments = passed
+    os.umask(0o022)
     # ended politely, the driver takes down what it began
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:

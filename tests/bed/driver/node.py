@@ -281,6 +281,8 @@ class Node:
                 f"--authorization-kubeconfig={manager}",
                 "--leader-elect=false",
                 "--use-service-account-credentials",
+                "--kube-api-qps=200",
+                "--kube-api-burst=400",
                 f"--service-account-private-key-file={keys}/service-account.key",
                 f"--root-ca-file={keys}/ca.crt",
                 f"--cluster-signing-cert-file={keys}/ca.crt",

@@ -54,6 +54,10 @@ FEATURES = {
     "iptables matches comment, mark, addrtype (NetworkPolicies)": (
         "iptables -A FORWARD -m comment --comment x -m mark --mark 1 -m addrtype --dst-type LOCAL -j ACCEPT"
     ),
+    "iptables matches physdev, conntrack, limit and target NFLOG (NetworkPolicies)": (
+        "iptables -A FORWARD -m physdev --physdev-is-bridged -m conntrack --ctstate NEW -j REJECT && "
+        "iptables -A FORWARD -m limit --limit 1/minute -j NFLOG --nflog-group 100"
+    ),
     "iptables match set (NetworkPolicies)": "ipset create s4 hash:ip && iptables -A FORWARD -m set --match-set s4 src -j ACCEPT",
     "IP forwarding in a network namespace": "echo 1 > /proc/sys/net/ipv4/ip_forward",
 }
@@ -74,7 +78,7 @@ def missing_packages() -> dict[str, str]:
     busybox = Path("/bin/busybox")
     if not busybox.is_file() or subprocess.run(["ldd", str(busybox)], capture_output=True, check=False).returncode == 0:
         missing["a static /bin/busybox"] = "busybox-static"
-    if not shutil.which("go") and not Path("/usr/local/go/bin/go").exists():
+    if programs.go_on_machine() is None:
         try:
             import ensurepip  # noqa: F401
         except ImportError:
