@@ -141,7 +141,16 @@ def secrets_in(options: Mapping[str, Any]) -> set[str]:
     kubeconfig = options.get("kubeconfig")
     if isinstance(kubeconfig, Mapping):
         found |= set(_secrets_in_kubeconfig(kubeconfig))
+    elif isinstance(kubeconfig, str) and is_content(kubeconfig):
+        # it will be refused, and the refusal may be printed with all options
+        keys = "|".join(sorted(_SECRET_KEYS))
+        found |= {kubeconfig, *re.findall(rf"""["']?(?:{keys})["']?\s*:\s*["']?([^"'\s,}}]+)""", kubeconfig)}
     return {secret for secret in found if secret}
+
+
+def is_content(kubeconfig: str) -> bool:
+    """Tell whether somebody gave the text of a kubeconfig where its path belongs."""
+    return "\n" in kubeconfig.strip() or "{" in kubeconfig
 
 
 def secrets_in_url(url: str) -> set[str]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import InputError, LibraryMissing
+from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import arguments
 
 try:
     import yaml
@@ -126,9 +127,9 @@ def load(kubeconfig: str | Mapping[str, Any], context: str = "") -> Login:
     """
     merged = _Merged()
     if isinstance(kubeconfig, str):
-        if "\n" in kubeconfig:
+        if arguments.is_content(kubeconfig):
             raise InputError(
-                "kubeconfig", "it is a text of several lines", "Give the path of the file, or the content as a mapping (filter from_yaml)"
+                "kubeconfig", "it is the content of a file as a text", "Give the path of the file, or the content as a mapping (filter from_yaml)"
             )
         origin = f"kubeconfig {kubeconfig}"
         files = present(kubeconfig)

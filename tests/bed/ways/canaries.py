@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
 import re
 import shutil
 import subprocess
+import threading
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,8 @@ SHORTEST = 8
 PUBLIC = re.compile(r"-----(BEGIN|END) [A-Z ]+-----|\[[a-z]+\]|[{}]")
 """Lines inside a secret that everybody knows."""
 CREATED = re.compile(r'openat\([^,]+, "(?P<path>[^"]+)", [A-Z_|0-9x]*O_CREAT[A-Z_|0-9x]*, 0?(?P<mode>[0-7]+)\)\s+= \d+')
+CORE = re.compile(r"/temporary/(local|remote)(/|$)|/ansible_[^/]*payload|/pymp-|/ansible-moduletmp")
+"""Temporary folders of ansible-core itself; what it makes there under a narrow umask looks open in strace."""
 MADE = re.compile(r'mkdir(?:at)?\((?:[^",]+, )?"(?P<path>[^"]+)", 0?(?P<mode>[0-7]+)\)\s+= 0')
 
 
@@ -41,23 +46,71 @@ def forms(name: str, secret: str) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Seen:
-    """Everything that can be seen of a run: texts by where they stand, and files and folders made, each with its mode."""
+    """Everything that can be seen of a run.
+
+    texts: by where they stand. made: files and folders that our code made where temporary ones belong, with their modes.
+    holding: files of the core that held a secret while it ran, and their folders, with their modes.
+    """
 
     rc: int
     texts: dict[str, str]
     made: list[tuple[str, int]]
+    holding: list[tuple[str, int]]
 
     def leaks(self, secrets: Mapping[str, str]) -> list[str]:
         """Return where which secret shows itself in which form."""
-        looked_for = {text: what for name, secret in secrets.items() for what, text in forms(name, secret)}
-        return [f"{where}: {what}" for where, text in self.texts.items() for form, what in looked_for.items() if form in text]
+        looked_for = {unbroken(text): what for name, secret in secrets.items() for what, text in forms(name, secret)}
+        texts = {where: unbroken(text) for where, text in self.texts.items()}
+        return [f"{where}: {what}" for where, text in texts.items() for form, what in looked_for.items() if form in text]
 
     def open_to_others(self) -> list[str]:
-        """Return the files and folders, of those made where temporary ones belong, that somebody else might read."""
-        return [f"{path} {mode:o}" for path, mode in self.made if mode & 0o077]
+        """Return the temporary files that somebody else might read: of ours all, of the core's own those that hold a secret."""
+        return [f"{path} {mode:o}" for path, mode in [*self.made, *self.holding] if mode & 0o077]
 
 
-def watch(plays: Any, home: Path, arguments: Sequence[str], env: Mapping[str, str], core: str = "newest") -> Seen:
+def unbroken(text: str) -> str:
+    """Return a text without white space: a secret that was wrapped over two lines is still one."""
+    return "".join(text.split())
+
+
+class Watcher:
+    """Looks again and again at the files in a folder, and keeps those that hold a secret, with their modes and those of their folders."""
+
+    def __init__(self, folder: Path, secrets: Iterable[str]) -> None:
+        self._folder = folder
+        self._secrets = [form for secret in secrets for form in (secret, json.dumps(secret)[1:-1])]
+        self._over = threading.Event()
+        self._looked: set[tuple[str, int]] = set()
+        self.holding: set[tuple[str, int]] = set()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.01):
+            self._look()
+
+    def _look(self) -> None:
+        for folder, _, names in os.walk(self._folder):
+            for name in names:
+                # what is gone again was either empty or is seen at the next file of its kind
+                with contextlib.suppress(OSError):
+                    path = Path(folder, name)
+                    state = path.stat()
+                    if (str(path), state.st_mtime_ns) in self._looked:
+                        continue
+                    text = path.read_text(errors="replace")
+                    self._looked.add((str(path), state.st_mtime_ns))
+                    if any(secret in text for secret in self._secrets):
+                        self.holding |= {(str(path), state.st_mode & 0o777), (folder, Path(folder).stat().st_mode & 0o777)}
+
+    def end(self) -> list[tuple[str, int]]:
+        """Stop and return what was kept."""
+        self._over.set()
+        self._thread.join()
+        return sorted(self.holding)
+
+
+def watch(plays: Any, home: Path, arguments: Sequence[str], env: Mapping[str, str], secrets: Iterable[str], core: str = "newest") -> Seen:
     """Run plays at -vvvv --diff under strace. home: a folder for all that Ansible writes; secrets.json in it is the caller's."""
     assert shutil.which("strace"), "strace is missing; install Debian package strace"
     house, temporary, trace, record = home / "house", home / "temporary", home / "trace", home / "results.jsonl"
@@ -89,6 +142,7 @@ def watch(plays: Any, home: Path, arguments: Sequence[str], env: Mapping[str, st
         "-o",
         str(trace),
     ]
+    watcher = Watcher(temporary, secrets)
     done = subprocess.run(
         [*tracer, *command(core, book, ["-vvvv", "--diff", *arguments])],
         env=variables(core, home, given),
@@ -99,6 +153,7 @@ def watch(plays: Any, home: Path, arguments: Sequence[str], env: Mapping[str, st
         timeout=600,
         check=False,
     )
+    holding = watcher.end()
     traced = trace.read_text(errors="replace").splitlines()
     texts = {
         "stdout": done.stdout,
@@ -112,6 +167,6 @@ def watch(plays: Any, home: Path, arguments: Sequence[str], env: Mapping[str, st
             texts[f"file {path.relative_to(home)}"] = path.read_text(errors="replace")
     made = []
     for line in traced:
-        if (found := CREATED.search(line) or MADE.search(line)) and found["path"].startswith(f"{temporary}/"):
+        if (found := CREATED.search(line) or MADE.search(line)) and found["path"].startswith(f"{temporary}/") and not CORE.search(found["path"]):
             made.append((found["path"], int(found["mode"], 8) & ~0o022))
-    return Seen(done.returncode, texts, made)
+    return Seen(done.returncode, texts, made, holding)

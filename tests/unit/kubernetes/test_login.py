@@ -175,7 +175,7 @@ def test_inline_kubeconfig(twin, kubeconfig):
 
 def test_inline_kubeconfig_given_as_text(kubeconfig):
     assert failure({"kubeconfig": yaml.safe_dump(kubeconfig({"token": TOKEN}))}) == (
-        "check option kubeconfig: it is a text of several lines. Give the path of the file, or the content as a mapping (filter from_yaml)."
+        "check option kubeconfig: it is the content of a file as a text. Give the path of the file, or the content as a mapping (filter from_yaml)."
     )
 
 
