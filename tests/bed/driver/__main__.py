@@ -179,9 +179,12 @@ def add(bed: Bed, velero: str, bare: bool) -> None:
         from tests.bed import circleci_server
 
         start = time.monotonic()
+        # kube-router writes all its rules anew for each pod that comes: let it do that once, when all are there
+        bed.stop_process("kube-router")
         try:
             circleci_server.install(bed)
             circleci_server.wait_ready(bed)
+            bed.start_process("kube-router")
             circleci_server.seed(bed)
         except circleci_server.InstallationError as error:
             raise BedError(str(error)) from error
