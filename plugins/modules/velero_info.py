@@ -69,7 +69,7 @@ EXAMPLES = r"""
     that:
       - installation.velero | length == 1
       - installation.velero[0].server.ready
-    fail_msg: "{{ installation.velero[0].server.problem | default('Velero is not installed') }}"
+    fail_msg: "{{ installation.velero[0].server.problem | default('Velero is not installed', true) }}"
 
 - name: Find node agents that do not run, with the scheduler's reason
   serverops.circleci.velero_info:
