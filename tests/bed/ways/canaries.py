@@ -49,7 +49,7 @@ class Seen:
     """Everything that can be seen of a run.
 
     texts: by where they stand. made: files and folders that our code made where temporary ones belong, with their modes.
-    holding: files of the core that held a secret while it ran, and their folders, with their modes.
+    holding: folders in which the core kept a file that held a secret, with their modes.
     """
 
     rc: int
@@ -64,7 +64,10 @@ class Seen:
         return [f"{where}: {what}" for where, text in texts.items() for form, what in looked_for.items() if form in text]
 
     def open_to_others(self) -> list[str]:
-        """Return the temporary files that somebody else might read: of ours all, of the core's own those that hold a secret."""
+        """Return the temporary files that somebody else might read, and the folders in which the core keeps a file that holds a secret.
+
+        The core makes a module's file with the mode that the umask allows (0644 for a moment), in a folder of mode 0700: the folder protects it.
+        """
         return [f"{path} {mode:o}" for path, mode in [*self.made, *self.holding] if mode & 0o077]
 
 
@@ -74,7 +77,7 @@ def unbroken(text: str) -> str:
 
 
 class Watcher:
-    """Looks again and again at the files in a folder, and keeps those that hold a secret, with their modes and those of their folders."""
+    """Looks again and again at the files in a folder, and keeps the folders of those that hold a secret, with their modes."""
 
     def __init__(self, folder: Path, secrets: Iterable[str]) -> None:
         self._folder = folder
@@ -101,7 +104,7 @@ class Watcher:
                     text = path.read_text(errors="replace")
                     self._looked.add((str(path), state.st_mtime_ns))
                     if any(secret in text for secret in self._secrets):
-                        self.holding |= {(str(path), state.st_mode & 0o777), (folder, Path(folder).stat().st_mode & 0o777)}
+                        self.holding.add((folder, Path(folder).stat().st_mode & 0o777))
 
     def end(self) -> list[tuple[str, int]]:
         """Stop and return what was kept."""

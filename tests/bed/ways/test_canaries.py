@@ -184,7 +184,7 @@ def test_exception(nest: Nest, way: str, home: Path, tmp_path: Path) -> None:
 
 # what is planted, and where it has to be found
 PLANTED = {
-    "printed as base64": ("import base64, os; os.write(1, base64.b64encode(options['credential']['content'].encode()))", "stdout"),
+    "printed as base64": ("import base64; print(base64.b64encode(options['credential']['content'].encode()).decode())", "std"),
     "progress without the mask": (
         "from ansible.utils.display import Display; Display().display(options['credential']['content'].splitlines()[-1])",
         "stdout",
