@@ -119,11 +119,9 @@ def ensure(managed: Managed[Observed], context: Context) -> dict[str, Any]:
             first = plan
         for warning in plan.warnings:
             context.warn(warning)
-        if not plan.changed:
-            break
-        if error is not None and (not left or (isinstance(error, AnswerLost) and not _may_go_on(plan, context.record))):
+        if error is not None and plan.changed and (not left or (isinstance(error, AnswerLost) and not _may_go_on(plan, context.record))):
             raise error
-        if not left:
+        if plan.changed and not left:
             step = plan.steps[0]
             raise NotProven(
                 step.request.operation, step.request.target, f"it was done, and has to be done again ({step.reason})", "Look who else changes it"

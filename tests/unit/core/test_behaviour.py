@@ -179,6 +179,15 @@ def test_one_look_at_an_older_state_is_not_believed(look: int, older: dict[str, 
     assert result["requests"]
 
 
+def test_one_look_at_an_older_state_after_a_conflict_is_not_believed() -> None:
+    server, context = Server({"/a": 1}, faults=[409], meanwhile=[{"/a": 7}]), Context()
+    managed = Lagging({"/a": 2}, server, context)
+    managed.older = {2: {"/a": 2}}
+    result = ensure(managed, context)
+    assert server.things == {"/a": 2}
+    assert result["requests"] == written("PATCH /a")
+
+
 def test_what_is_undone_again_and_again_is_an_error() -> None:
     server, context = Server({"/a": 1}), Context()
     managed = Lagging({"/a": 2}, server, context)
