@@ -56,7 +56,9 @@ def judge(scenario: Scenario, ended: Ended, run: Run, cluster: Cluster, timeout:
     if ended.seconds > timeout + GRACE:
         findings.overrun.append(f"it ended after {ended.seconds:.1f} s with timeout {timeout:g}")
     findings.unfit.extend(unfit(ended, secrets))
-    effective = [f"{seen.method} {seen.path}" for seen in run.requests if seen.took_effect]
+    # one that was repeated, as it was, is one request
+    once = dict.fromkeys((seen.method, seen.path, seen.body) for seen in run.requests if seen.took_effect)
+    effective = [f"{method} {path}" for method, path, _body in once]
     findings.duplicate.extend(duplicates(run))
     if ended.result is None:
         return
