@@ -286,7 +286,9 @@ class StorageLocation:
         patch = self._spec_patch(observed)
         there = observed.location["spec"]
         frequency = patched(validation.settled(there), patch).get("validationFrequency")
-        look_again = Step(resource.merge_patch(kind, self._namespace, self._name, {"spec": {"validationFrequency": frequency}}), LOOK_AGAIN)
+        second = resource.merge_patch(kind, self._namespace, self._name, {"spec": {"validationFrequency": frequency}})
+        # a lost answer is looked up and not sent again, so that the result lists what was sent
+        look_again = Step(replace(second, repeatable=False), LOOK_AGAIN)
         if not patch and not secret_changes:
             return None, look_again if validation.is_nudged(there) else None
         version = observed.location["metadata"]["resourceVersion"]
