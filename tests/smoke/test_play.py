@@ -25,9 +25,11 @@ MODULES: dict[str, dict[str, Any]] = {
 
 
 def without_velero(request: Arrived) -> Reply:
-    """Answer as an API server that knows none of Velero's kinds."""
+    """Answer as an API server that knows none of Velero's kinds and has no namespace for it."""
     if request.path in KNOWN:
         return Reply(document={"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []})
+    if request.path == "/api/v1/namespaces/velero":
+        return refusal(404, "NotFound", 'namespaces "velero" not found', kind="namespaces", name="velero")
     return refusal(404, "NotFound", "the server could not find the requested resource")
 
 
