@@ -48,6 +48,11 @@ class SilentWatch:
         assert request.may_repeat
         return Answer(201, {}, json.dumps({}).encode())
 
+    def create(self, *_unused: Any) -> dict[str, Any]:
+        """Take an object."""
+        self.sent.append("POST")
+        return {}
+
     def get(self, *_unused: Any) -> dict[str, Any] | None:
         """Return the object as it is."""
         self.sent.append("GET")
