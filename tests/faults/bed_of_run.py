@@ -15,8 +15,10 @@ from tests.bed.conftest import started
 from tests.bed.driver import Bed
 from tests.faults.suite import Report
 
-WORKERS = 6
+WORKERS = 8
 """Veleros at once. Most of a case is waiting, so more than one per core."""
+SAMPLE_WORKERS = 5
+"""For a few cases it does not pay to install more."""
 BUILD = Path(os.environ.get("SERVEROPS_BUILD") or Path(__file__).resolve().parents[2] / "build")
 
 

@@ -311,7 +311,12 @@ class Report:
             own = [outcome for outcome in self.outcomes if kind in ("", outcome.case.fault.kind)]
             numbers = [len(own), sum(outcome.delivered for outcome in own), *(self.count(name, kind) for name in vars(verdict.Findings()))]
             yield f"  {kind or 'all':<14}" + "".join(f"{number:>15}" for number in numbers)
-        yield f"  {self.requests} requests in the clean runs, {self.seconds:.0f} s"
+        slowest = max(self.outcomes, key=lambda outcome: outcome.seconds, default=None)
+        yield (
+            f"  {self.requests} requests in the clean runs, {self.seconds:.0f} s, slowest: {slowest.case} {slowest.seconds:.0f} s"
+            if slowest
+            else "  no case"
+        )
         yield f"  objects left over: {len(self.leftovers)}; changes that the audit log tells otherwise: {len(self.disagreements)}"
 
     def rows(self) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ def test_sample(bed: Bed, capsys: pytest.CaptureFixture[str]) -> None:
         with capsys.disabled():
             print(line, flush=True)
 
-    report = suite.run(bed, bed_of_run.WORKERS, SAMPLE, SEED, say)
+    report = suite.run(bed, bed_of_run.SAMPLE_WORKERS, SAMPLE, SEED, say)
     bed_of_run.show(report, say)
     assert [str(outcome.case) for outcome in report.outcomes if not outcome.good] == []
     assert report.good
