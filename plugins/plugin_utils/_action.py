@@ -18,9 +18,9 @@ from typing import Any, ClassVar
 
 from ansible import constants
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Definition, perform
+from ansible_collections.serverops.circleci.plugins.module_utils._core.refusal import refusal
 from ansible_collections.serverops.circleci.plugins.module_utils._core.secret import Mask
 
 
@@ -96,11 +96,9 @@ class Action(ActionBase):
         mask = Mask(definition.secrets_of(options))
         checked = ArgumentSpecValidator(arguments, **definition.constraints).validate(options)
         mask.add(*definition.secrets_of(checked.validated_parameters))
-        if checked.error_messages:
-            text = checked.error_messages[0]
-            if isinstance(checked.errors[0], UnsupportedError):
-                text = f"Unsupported parameters for ({fqcn}) module: {text}"
-            return {"failed": True, "msg": mask.text(text)}
+        refused = refusal(checked, fqcn)
+        if refused:
+            return {"failed": True, "msg": mask.text(refused)}
         parent = os.getppid()
         context = Context(
             check_mode=bool(self._task.check_mode),

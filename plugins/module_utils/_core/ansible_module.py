@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Definition, perform
+from ansible_collections.serverops.circleci.plugins.module_utils._core.refusal import refusal
 from ansible_collections.serverops.circleci.plugins.module_utils._core.secret import Mask
 
 
@@ -42,7 +43,8 @@ def run_module(definition: Definition) -> None:
 
         def fail_json(self, msg: str, **rest: Any) -> None:
             self._hide()
-            super().fail_json(msg, **rest)
+            checked = getattr(self, "validation_result", None)
+            super().fail_json((checked and refusal(checked, self._name)) or msg, **rest)
 
     module = Module(argument_spec=dict(definition.arguments), supports_check_mode=True, **definition.constraints)
     context = Context(check_mode=bool(module.check_mode), mask=mask, parent_alive=lambda: os.getppid() == parent)

@@ -32,7 +32,9 @@ def comparable(value: Any) -> Any:
     if isinstance(value, str):
         for pattern, word in CHANGING:
             value = pattern.sub(word, value)
-        return value
+        # the core lists the valid booleans in an order of its own each time
+        listed = re.search(r"(?s)Valid booleans include: (.*)", value)
+        return value.replace(listed[1], ", ".join(sorted(listed[1].split(", ")))) if listed else value
     if isinstance(value, Mapping):
         return {name: comparable(item) for name, item in value.items() if name not in DROPPED | COREADDED}
     return [comparable(item) for item in value] if isinstance(value, list) else value

@@ -112,7 +112,10 @@ def by_login(world: World) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...
     for cloud, value, other, its in (("eks", eks, "gke", gke), ("gke", gke, "eks", eks)):
         yield other if cloud == "eks" else "eks", {cloud: value, other: its}, alone
         for name in CLOUD_EXCLUDES:
-            yield name, {cloud: value, name: str(world.bed.kubeconfig) if name == "kubeconfig" else client["key"]}, alone
+            if name == "kubeconfig":
+                yield name, {cloud: value}, ()
+            else:
+                yield name, {cloud: value, name: client["key"]}, alone
 
 
 def by_meaning(module: str, world: World) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:

@@ -100,6 +100,7 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "unknown": (INFO, {"colour": "red"}, "Unsupported parameters for (serverops.circleci.velero_info) module: colour"),
     "choice": (INFO, {"gather": ["weather"]}, "value of gather must be one or more of: server"),
     "type": (INFO, {"timeout": "soon"}, "timeout"),
+    "text for a mapping": (INFO, {"eks": "perhaps"}, "argument 'eks' is of type"),
     "missing": (LOCATION, {"provider": "aws"}, "missing required arguments: name"),
     "missing in a suboption": (LOCATION, {"name": "a", "credential": {"key": "k"}}, "missing required arguments: name found in credential"),
     "unknown in a suboption": (LOCATION, {"name": "a", "credential": {"name": "k", "colour": "red"}}, "credential.colour"),
