@@ -253,7 +253,7 @@ def test_every_request_is_in_the_audit_log_at_once(bed: Bed) -> None:
     command = bed.kubectl_command(bed.kubeconfig)
     name = f"counted-{uuid.uuid4().hex[:6]}"
     mark = bed.audit_mark()
-    for _ in range(3):
+    for _turn in range(3):
         subprocess.run([*command, "get", "--raw", "/api/v1/namespaces/default"], capture_output=True, check=True)
     events = list(bed.audit(mark))
     assert [(event["verb"], event["requestURI"], event["responseStatus"]["code"]) for event in events] == [

@@ -37,9 +37,9 @@ def test_names_that_would_be_mistaken_for_something_else(name: str) -> None:
 
 
 def test_a_template_with_a_value_missing_is_an_error() -> None:
-    assert "unix:///s/containerd.sock" in fill("kubelet.yaml", run="/r", sockets="/s", cgroup="c", dns_address="1.2.3.4", cpu_reserved="0")
+    assert "unix:///s/containerd.sock" in fill("kubelet.yaml.in", run="/r", sockets="/s", cgroup="c", dns_address="1.2.3.4", cpu_reserved="0")
     with pytest.raises(BedError, match="@CGROUP@"):
-        fill("kubelet.yaml", run="/r", sockets="/s", dns_address="1.2.3.4", cpu_reserved="0")
+        fill("kubelet.yaml.in", run="/r", sockets="/s", dns_address="1.2.3.4", cpu_reserved="0")
 
 
 def test_a_refused_version_is_said_in_one_sentence() -> None:

@@ -72,7 +72,7 @@ def namespaces() -> set[str]:
 
 def control_groups() -> set[str]:
     """All control groups, those of other beds left out."""
-    return {folder for folder, _, _ in os.walk("/sys/fs/cgroup") if not of_another_bed(folder)}
+    return {folder for folder, _folders, _files in os.walk("/sys/fs/cgroup") if not of_another_bed(folder)}
 
 
 def mounts() -> set[str]:
@@ -89,7 +89,7 @@ def unix_sockets() -> set[str]:
 def network_names() -> set[str]:
     """Interfaces of this machine and its named network namespaces."""
     named = {path.name for path in Path("/run/netns").iterdir()} if Path("/run/netns").is_dir() else set()
-    return {name for _, name in socket.if_nameindex()} | named
+    return {name for _index, name in socket.if_nameindex()} | named
 
 
 def files() -> set[str]:

@@ -233,7 +233,7 @@ class FaultProxy:
         connection = self.upstream.connect()
         with contextlib.closing(connection):
             for key in dict.fromkeys(keys):
-                method, _, target = key.partition(" ")
+                method, _space, target = key.partition(" ")
                 if method != "GET" or "*" in urllib.parse.unquote(target):
                     continue
                 watch = "watch=1" in target
@@ -440,7 +440,7 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         """Say nothing until the client is gone, the run is over, or HOLD is."""
         ends = time.monotonic() + HOLD
         while time.monotonic() < ends and not self.run.over.is_set():
-            readable, _, _ = select.select([self.request], [], [], 0.1)
+            readable, _writable, _failed = select.select([self.request], [], [], 0.1)
             if readable:
                 return
 

@@ -101,7 +101,7 @@ class Starter:
 
 
 def _job(job: Mapping[str, Any], out: int) -> None:
-    module_name, _, function = str(job["runner"]).partition(":")
+    module_name, _colon, function = str(job["runner"]).partition(":")
     runner = getattr(importlib.import_module(module_name), function)
     ran = runner(job["module"], job["options"])
     with os.fdopen(out, "w") as file:

@@ -84,7 +84,7 @@ class Exchange:
         limits = urllib3.Timeout(connect=min(timeout, LONGEST_CONNECT), read=read_timeout or timeout)
         with _said(request), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that certificates are not verified is what the user asked for
-            response = self.connection.pool.urlopen(
+            response = self.connection.pool.request_encode_url(
                 request.method,
                 url,
                 body=body,

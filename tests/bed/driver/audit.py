@@ -25,7 +25,7 @@ def mark(log: Path) -> int:
 def _lines(log: Path, since: int) -> list[dict[str, Any]]:
     with log.open("rb") as file:
         file.seek(since)
-        whole, _, _ = file.read().rpartition(b"\n")
+        whole, _newline, _started = file.read().rpartition(b"\n")
     return [json.loads(line) for line in whole.splitlines() if line]
 
 

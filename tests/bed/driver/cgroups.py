@@ -91,7 +91,7 @@ def processes(prefix: str) -> set[int]:
     """Ids of all processes in the groups of a bed."""
     found: set[int] = set()
     for top in find(prefix):
-        for folder, _, files in os.walk(top):
+        for folder, _folders, files in os.walk(top):
             if "cgroup.procs" in files:
                 try:
                     found.update(int(word) for word in Path(folder, "cgroup.procs").read_text().split())
@@ -105,7 +105,7 @@ def remove(prefix: str, deadline: float = 15) -> None:
     end = time.monotonic() + deadline
     while tops := find(prefix):
         for top in tops:
-            for folder, _, _ in os.walk(top, topdown=False):
+            for folder, _folders, _files in os.walk(top, topdown=False):
                 try:
                     Path(folder).rmdir()
                 except OSError:

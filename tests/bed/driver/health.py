@@ -22,7 +22,7 @@ LIMIT = 5.0
 
 def probe(url: str) -> str:
     """Answer "ok", or what was seen instead."""
-    kind, _, rest = url.partition(":")
+    kind, _colon, rest = url.partition(":")
     try:
         if kind == "unix":
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

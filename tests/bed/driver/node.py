@@ -122,15 +122,15 @@ class Node:
             "token_address": TOKEN_ADDRESS,
             "cpu_reserved": self.cpu_reserved,
         }
-        files = {"containerd.toml": "conf", "kubelet.yaml": "conf", "kube-proxy.yaml": "conf", "cni.conflist": "cni"}
+        files = {"containerd.toml": "conf", "kubelet.yaml.in": "conf", "kube-proxy.yaml.in": "conf", "cni.conflist": "cni"}
         if self.first:
-            files |= {"Corefile": "conf", "audit-policy.yaml": "conf", "storage.yaml": "conf"}
+            files |= {"Corefile": "conf", "audit-policy.yaml": "conf", "storage.yaml.in": "conf"}
             # volumes lie in the bed's run directory: every node provisions from the same place
             (self.bed_run / "volumes").mkdir(exist_ok=True)
             (self.run / "conf/local-path.json").write_text(fill("local-path.json", run=self.bed_run))
             (self.run / "conf/local-path-pod.yaml").write_text(fill("local-path-pod.yaml"))
         for template, folder in files.items():
-            (self.run / folder / template).write_text(fill(template, **values))
+            (self.run / folder / template.removesuffix(".in")).write_text(fill(template, **values))
 
     def supervisor(self) -> dict[str, Any]:
         """Configuration of the node's first process."""
@@ -368,7 +368,7 @@ class Node:
             ),
             "relay": {
                 **self.process("relay", *python, BED_SOURCES / "driver/relay.py", *(f"{number}={target}" for number, target in relays.values())),
-                "sockets": {str(number): inherited for inherited, (number, _) in relays.items()},
+                "sockets": {str(number): inherited for inherited, (number, _target) in relays.items()},
             },
         }
         for folder in ("s3", "s3-accounts", "gcs", "gcs-accounts"):

@@ -140,7 +140,7 @@ def kernel_problems() -> list[str]:
             ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", script], capture_output=True, text=True, check=False
         )
         for line in done.stdout.splitlines():
-            number, _, seen = line.partition(" ")
+            number, _space, seen = line.partition(" ")
             if number.isdigit():
                 problems.append(f"the kernel lacks {names[int(number)]}: {seen}")
     return problems

@@ -156,7 +156,7 @@ class Supervisor:
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         while True:
-            ready, _, _ = select.select(watched, [], [], 5)
+            ready, _writable, _failed = select.select(watched, [], [], 5)
             if wake_read in ready:
                 os.read(wake_read, 4096)
             self.reap()
@@ -164,7 +164,7 @@ class Supervisor:
                 self.serve_one(listener)
 
     def serve_one(self, listener: socket.socket) -> None:
-        connection, _ = listener.accept()
+        connection, _address = listener.accept()
         with connection:
             connection.settimeout(5)
             try:

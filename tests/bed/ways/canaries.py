@@ -93,7 +93,7 @@ class Watcher:
             self._look()
 
     def _look(self) -> None:
-        for folder, _, names in os.walk(self._folder):
+        for folder, _folders, names in os.walk(self._folder):
             for name in names:
                 # what is gone again was either empty or is seen at the next file of its kind
                 with contextlib.suppress(OSError):

@@ -29,7 +29,7 @@ class Proxy:
 
             def do_CONNECT(self) -> None:
                 self.close_connection = True
-                host, _, port = self.path.rpartition(":")
+                host, _colon, port = self.path.rpartition(":")
                 if self.headers.get("Proxy-Authorization") != wanted or host != "127.0.0.1":
                     self.send_error(407 if host == "127.0.0.1" else 403)
                     return

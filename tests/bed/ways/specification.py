@@ -18,7 +18,7 @@ def paths(arguments: Mapping[str, Any], above: str = "") -> Iterator[str]:
 
 def at(arguments: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     """Return the spec of an option by its path."""
-    first, _, rest = path.partition(".")
+    first, _dot, rest = path.partition(".")
     spec: Mapping[str, Any] = arguments[first]
     return at(spec["options"], rest) if rest else spec
 

@@ -55,7 +55,7 @@ class Started:
     @property
     def text(self) -> str:
         """Return everything that was printed."""
-        return "\n".join(line for _, line in self.lines)
+        return "\n".join(line for _at, line in self.lines)
 
     @property
     def results(self) -> list[TaskResult]:

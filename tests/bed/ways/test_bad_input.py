@@ -50,13 +50,13 @@ def base(module: str, world: World) -> dict[str, Any]:
 
 def nested(path: str, value: Any, around: Mapping[str, Any]) -> dict[str, Any]:
     """Return the option by which a value stands at a path, with the other required options around it."""
-    outer, _, inner = path.partition(".")
+    outer, _dot, inner = path.partition(".")
     return {outer: dict(around) | {inner: value}} if inner else {outer: value}
 
 
 def required_around(arguments: Mapping[str, Any], path: str) -> dict[str, Any]:
     """Return values for the required options beside an inner one."""
-    outer, _, inner = path.partition(".")
+    outer, _dot, inner = path.partition(".")
     beside = arguments[outer].get("options") or {}
     return {name: "ways" for name, spec in beside.items() if spec.get("required") and name != inner}
 
@@ -76,7 +76,7 @@ def by_type(arguments: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any],
         if wrong is not None:
             yield path, nested(path, wrong, around), ()
         if spec.get("required"):
-            outer, _, inner = path.partition(".")
+            outer, _dot, inner = path.partition(".")
             yield (path, {outer: around}, ()) if inner else (path, {}, (outer,))
 
 
@@ -209,7 +209,7 @@ def test_one_sentence_names_the_option(refused: Refused, way: str) -> None:
     """Each is refused, by one line without a traceback that names the option."""
     wrong = []
     for result in refused.results[way]:
-        number, _, option = result.task.split()
+        number, _name, option = result.task.split()
         message = str(result.result.get("msg", ""))
         named = all(part in message for part in option.split("."))
         plain = "\n" not in message and "Traceback" not in message and "defect" not in message

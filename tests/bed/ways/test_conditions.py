@@ -185,7 +185,7 @@ def plays(ground: Ground, other: str) -> list[dict[str, Any]]:
         for group in keywords.get("module_defaults", {}):
             keywords["module_defaults"][group] = {"host": ground.doorway.url, "namespace": NOBODY}
         add(condition.name, {condition.action: condition.arguments or ground.info(), **condition.keywords}, condition.host, keywords)
-    for name, (module, arguments, _) in WRONG.items():
+    for name, (module, arguments, _words) in WRONG.items():
         for way, host in (("controller", "same"), ("module", "other")):
             add(f"wrong: {name}, {way}", {module: {"host": ground.doorway.url, **arguments}}, host)
     for way, host in (("controller", "same"), ("module", "other")):
@@ -432,7 +432,7 @@ def test_progress_under_ansible_runner(doorway: Doorway, idle: str, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     events = json.loads(done.stdout.strip().splitlines()[-1])
     told = [at for at, kind, text in events if kind == "verbose" and text.startswith(f"BackupStorageLocation {idle}/ways-events")]
-    failed = next(at for at, kind, _ in events if kind == "runner_on_failed")
+    failed = next(at for at, kind, _text in events if kind == "runner_on_failed")
     assert told, events
     assert failed - told[0] > 2
     shutil.rmtree(tmp_path / "artifacts", ignore_errors=True)

@@ -36,7 +36,7 @@ def test_an_input_error_names_its_option() -> None:
 )  # fmt: skip
 def test_the_class_fits_the_status(status: int, kind: type[errors.Refused]) -> None:
     error = errors.refused("read", "Thing x", status, "it said no")
-    assert type(error) is kind
+    assert error.__class__ is kind
     assert isinstance(error, errors.Refused)
     assert error.status == status
 

@@ -22,6 +22,7 @@ CANARY = 'c4n4ry-Wert/ä+"q<uote>&=%'
 
 
 def printed(secret: Secret) -> list[str]:
+    trace = ""
     record = logging.LogRecord("x", logging.INFO, __file__, 1, "value %s %r", (secret, secret), None)
     try:
         raise ValueError(secret)

@@ -131,7 +131,7 @@ def test_a_refusal_is_final_and_no_write_is_recorded(effect: Effect, status: int
     server = Server(answer(status))
     with pytest.raises(error, match=rf"^touch Thing x: it said {status}\. Do something\.$") as told:
         server.transport.send(request(effect))
-    assert type(told.value) is error
+    assert told.value.__class__ is error
     assert told.value.status == status
     assert len(server.asked) == 1
     assert server.record.written == []
