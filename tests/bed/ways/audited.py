@@ -16,11 +16,16 @@ PROBES = frozenset({"serverstatusrequests", "selfsubjectaccessreviews", "selfsub
 AGENT = "serverops.circleci"
 
 
-def writes(velero: InstalledVelero, mark: int) -> list[str]:
-    """Return verb and path of every request of effect write that our tasks sent to Velero's namespace since a mark, whoever they logged in as."""
+def writes(velero: InstalledVelero, mark: int, *, accepted: bool = False) -> list[str]:
+    """Return verb and path of every request of effect write that our tasks sent to Velero's namespace since a mark, whoever they logged in as.
+
+    accepted: leave out those that the API server refused, such as a conflict with a write of Velero's server.
+    """
     found = []
     for event in velero.bed.audit(mark, user=None, user_agent=AGENT):
         about = event.get("objectRef") or {}
+        if accepted and (event.get("responseStatus") or {}).get("code", 0) >= 400:
+            continue
         if event["verb"] not in READ_VERBS and about.get("resource") not in PROBES and about.get("namespace") == velero.namespace:
             found.append(f"{event['verb']} {event['requestURI']}")
     return found
