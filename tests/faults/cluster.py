@@ -12,6 +12,7 @@ import json
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from tests.faults.fault_proxy import Upstream
@@ -42,11 +43,13 @@ class Location:
 
 @dataclass(frozen=True)
 class Store:
-    """The object store of the suite: bucket, the location's config, and the credentials file of each account."""
+    """The object store of the suite: bucket, the location's config, the credentials file of each account, and the server's access log."""
 
     bucket: str
     config: dict[str, str]
     credentials: dict[str, str]
+    accounts: dict[str, str]
+    access_log: Path
 
 
 class Cluster:
@@ -57,6 +60,7 @@ class Cluster:
         self.store = store
         self._upstream = upstream
         self._connection: http.client.HTTPSConnection | None = None
+        self._log_mark = 0
         self.locations = f"/apis/velero.io/v1/namespaces/{namespace}/backupstoragelocations"
         self.secrets = f"/api/v1/namespaces/{namespace}/secrets"
         self.status_requests = f"/apis/velero.io/v1/namespaces/{namespace}/serverstatusrequests"
@@ -151,6 +155,19 @@ class Cluster:
         if stamp is None or (changed is not None and stamp < changed):
             return [f"the last validation is of {stamp}, the last change of {changed}"]
         return []
+
+    def mark(self) -> None:
+        """Begin to look into the store's access log from here on."""
+        self._log_mark = self.store.access_log.stat().st_size
+
+    def unasked(self, wanted: Location) -> list[str]:
+        """Return in words that nobody listed the location's folder with its credentials since the mark; nothing when somebody did."""
+        with self.store.access_log.open("rb") as log:
+            log.seek(self._log_mark)
+            lines = log.read().decode(errors="replace").splitlines()
+        account, folder = self.store.accounts[wanted.account], f"prefix={self.namespace}-{wanted.prefix}%2F 200 "
+        asked = any(f" {account} " in line and folder in line for line in lines)
+        return [] if asked else [f"the store was not asked for {folder.partition(' ')[0]} by {account} since the task began"]
 
     # stages
 

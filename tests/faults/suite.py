@@ -114,6 +114,7 @@ class Place:
         run = self.proxy.begin(f"{self.marker}-{self.number}-{len(self.runs) + 1}", fault)
         self.runs.append(run)
         run.kill = self.starter.kill
+        self.cluster.mark()
         options = scenario.options(self.velero.namespace, self.store, str(self.proxy.kubeconfig), timeout)
         ended = self.starter.run(scenario.module, options, runner)
         if fault is not None and fault.kind in fault_proxy.LATE and run.delivered.is_set() and not run.late_over.wait(5):
@@ -244,7 +245,8 @@ def make_store(bed: Bed, marker: str) -> Store:
         for actions, part in ((("s3:GetObject", "s3:PutObject", "s3:DeleteObject"), "/*"), (("s3:ListBucket",), ""))
     ]})  # fmt: skip
     credentials = {name: f"[default]\naws_access_key_id={access}\naws_secret_access_key={secret}\n" for name, (access, secret) in keys.items()}
-    return Store(bucket, {"region": bed.s3.region, "s3ForcePathStyle": "true", "s3Url": bed.s3.endpoint_inside}, credentials)
+    config = {"region": bed.s3.region, "s3ForcePathStyle": "true", "s3Url": bed.s3.endpoint_inside}
+    return Store(bucket, config, credentials, {name: access for name, (access, _unused) in keys.items()}, bed.s3.access_log)
 
 
 @contextlib.contextmanager

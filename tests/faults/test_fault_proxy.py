@@ -191,6 +191,19 @@ def test_audit_log_is_held_against_the_proxy(place: Place) -> None:
         place.runs = earlier
 
 
+def test_store_is_asked(place: Place) -> None:
+    """The store's access log shows the validation of a location that was made, and none after it."""
+    wanted = BY_NAME["create"].wanted
+    assert wanted is not None
+    place.cluster.stage(None)
+    place.cluster.mark()
+    assert place.cluster.unasked(wanted)
+    place.cluster.stage(wanted)
+    assert place.cluster.unasked(wanted) == []
+    place.cluster.mark()
+    assert place.cluster.unasked(wanted)
+
+
 def test_older_state_of_a_watch() -> None:
     """A listed state becomes the stream that a watch of it would begin with."""
     document = {"kind": "ConfigMapList", "apiVersion": "v1", "items": [{"metadata": {"name": "one"}}]}

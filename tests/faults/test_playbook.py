@@ -36,6 +36,7 @@ def test_creation_under_a_fault(place: Place, way: str, kind: str) -> None:
 
     def played(fault: Fault | None) -> verdict.Findings:
         run = place.proxy.begin(f"{place.marker}-play-{way}-{kind.replace(' ', '-')}", fault)
+        place.cluster.mark()
         done = play(tasks_of([task], vars={"content": content}))
         result = done.last | {"failed": done.results[-1].status == "failed"}
         assert result["ran"] == way, result

@@ -69,7 +69,8 @@ def judge(scenario: Scenario, ended: Ended, run: Run, cluster: Cluster, timeout:
     if ended.succeeded and scenario.manages:
         findings.false_success.extend(f"it said that it succeeded, but {text}" for text in cluster.differences(scenario.wanted))
         if scenario.wanted is not None:
-            findings.false_success.extend(f"it said that it succeeded, but {text}" for text in cluster.unproven())
+            unproven = [*cluster.unproven(), *(cluster.unasked(scenario.wanted) if effective else ())]
+            findings.false_success.extend(f"it said that it succeeded, but {text}" for text in unproven)
         if ended.changed and not effective:
             findings.false_success.append("it said that it changed something, and nothing was written")
     if ended.succeeded and not scenario.manages:
