@@ -23,13 +23,16 @@ from ansible_collections.serverops.circleci.plugins.plugin_utils import _action
 from ansible_collections.serverops.circleci.plugins.plugin_utils._action import Action, plain
 
 
+def as_it_is(text: Any) -> Any:
+    return text
+
+
 class Text(str):
     """As a tagged or unsafe text: str() and slicing of it give one of its own kind again."""
 
     __slots__ = ()
 
-    def __str__(self) -> str:
-        return Text("".join(self))
+    __str__ = as_it_is
 
     def __deepcopy__(self, _memo: Any) -> Text:
         return self
