@@ -16,7 +16,7 @@ from tests.bed.driver import Bed
 from tests.bed.ways.doorway import Doorway
 from tests.bed.ways.proxy import Proxy
 from tests.bed.ways.remote import Remote
-from tests.bed.ways.world import World, token_of_administrator
+from tests.bed.ways.world import ACCOUNT, World, token_of_administrator
 
 IDLE = "ways-idle"
 
@@ -60,3 +60,5 @@ def world(velero: InstalledVelero, tmp_path_factory: pytest.TempPathFactory) -> 
     folder.chmod(0o700)
     yield World(velero, folder, proxy, "ways:open%20sesame", token_of_administrator(velero.bed))
     proxy.close()
+    velero.bed.kubectl("delete", "clusterrolebinding", ACCOUNT)
+    velero.bed.kubectl("delete", "serviceaccount", ACCOUNT, "-n", "default")
