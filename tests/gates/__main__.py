@@ -174,7 +174,7 @@ def preflight(*, bed: bool) -> None:
     say(f"Python {found}; {free:.0f} GiB free at {machine.cache()}")
     if bed:
         # the driver asks for root itself, and needs no more than this Python
-        done = subprocess.run([sys.executable, "-m", "tests.bed.driver", "preflight"], cwd=machine.ROOT, check=False)
+        done = subprocess.run([sys.executable, "-m", "tests.bed.driver", "preflight", "--tests"], cwd=machine.ROOT, check=False)
         if done.returncode:
             raise SystemExit(2)
 

@@ -464,7 +464,7 @@ class StorageLocation:
                 return Pending("it is not there; somebody removed it, or an old state was seen")
             if self._spec_patch(Observed(True, True, seen, (), None, ())) or validation.is_nudged(seen["spec"]):
                 return Pending("it is not as it was written; somebody else changes it, or an old state was seen")
-            verdict = validation.judge(seen, secret, self.api.server_time(), changed=changed, not_before=None if changed else self.started)
+            verdict = validation.judge(seen, secret, self.api.server_time(), changed=changed, later_than=None if changed else self.started)
             if not verdict.final or (self.looked and verdict.stamp and verdict.stamp <= self.looked):
                 return Pending(verdict.text + self._woken(seen))
             if verdict.phase != "Available":

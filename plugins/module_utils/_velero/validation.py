@@ -99,14 +99,14 @@ def judge(
     now: datetime | None,
     *,
     changed: bool,
-    not_before: datetime | None = None,
+    later_than: datetime | None = None,
     server_period: float = DEFAULT_PERIOD,
 ) -> Verdict:
     """Judge one observation of a location.
 
     secret: the Secret with the location's own credentials, if it has one. now: the API server's time. changed: whether the location or
-    its Secret was just changed; if not, a stamp that is too old for the validation period is no proof. not_before: the earliest stamp that
-    proves that the location is *un*available, for a task that changed nothing and comes after a repair elsewhere.
+    its Secret was just changed; if not, a stamp that is too old for the validation period is no proof. later_than: a stamp has to be
+    later than this to prove that the location is *un*available, for a task that changed nothing and comes after a repair elsewhere.
     """
     status = location.get("status") or {}
     phase, message, seen = str(status.get("phase") or ""), str(status.get("message") or ""), stamp(location)
@@ -121,7 +121,7 @@ def judge(
     if not changed and every and now and (now - seen).total_seconds() > oldest:
         text = f"{state}; with a validation period of {every:g} s it must not be older than {oldest:g} s"
         return Verdict(False, phase, message, seen, text)
-    if phase != "Available" and every and not_before is not None and seen < not_before:
+    if phase != "Available" and every and later_than is not None and seen <= later_than:
         return Verdict(False, phase, message, seen, f"{state}; looking whether the next validation says the same")
     return Verdict(True, phase, message, seen, state)
 

@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("build", help="build programs and images, start nothing")
     checked = commands.add_parser("preflight", help="say what this machine lacks")
     checked.add_argument("--no-install", action="store_true", help="only say, install nothing")
+    checked.add_argument("--tests", action="store_true", help="also for the tests on the bed")
     node = commands.add_parser("node", parents=[named], help="further nodes")
     node.add_argument("what", choices=["add", "delete"])
     node.add_argument("number", type=int)
@@ -233,7 +234,7 @@ def run(options: argparse.Namespace) -> int:
         bed = Bed.attach(options.name)
         return subprocess.run([*bed.kubectl_command(bed.kubeconfig), *options.arguments], check=False).returncode
     if command == "preflight":
-        preflight.require(FAMILIES, not options.no_install)
+        preflight.require(FAMILIES, not options.no_install, options.tests)
         print("this machine has what the bed needs")
     elif command == "build":
         preflight.require(FAMILIES)

@@ -35,8 +35,10 @@ PROGRAMS = {
     "umount": "mount",
     "ldd": "libc-bin",
 }
-#: Services that their packages start and that the bed does not want: it runs its own.
-SERVICES = {"etcd-server": "etcd", "containerd": "containerd"}
+#: What the tests on the bed need besides: a real remote host on loopback, and a look at every program that is started.
+TEST_PROGRAMS = {"sshd": "openssh-server", "ssh": "openssh-client", "strace": "strace"}
+#: Services that their packages start and that nobody here wants: the bed and its tests run their own.
+SERVICES = {"etcd-server": "etcd", "containerd": "containerd", "openssh-server": "ssh"}
 GIB = 1 << 30
 #: Free bytes needed to run a bed, and to build the programs in cold Go caches.
 RUN_SPACE = 3 * GIB
@@ -63,10 +65,10 @@ FEATURES = {
 }
 
 
-def missing_packages() -> dict[str, str]:
-    """What is missing to the Debian package that brings it."""
+def missing_packages(tests: bool = False) -> dict[str, str]:
+    """What is missing to the Debian package that brings it; tests: also for the tests on the bed."""
     missing = {}
-    for program, package in PROGRAMS.items():
+    for program, package in {**PROGRAMS, **(TEST_PROGRAMS if tests else {})}.items():
         try:
             which(program)
         except BedError:
@@ -179,22 +181,22 @@ def space_problems(unbuilt: int) -> list[str]:
     return problems
 
 
-def require(families: tuple[str, ...], may_install: bool = True) -> None:
-    """BedError with everything that this machine lacks."""
-    problems = check(families, may_install)
+def require(families: tuple[str, ...], may_install: bool = True, tests: bool = False) -> None:
+    """BedError with everything that this machine lacks; tests: also for the tests on the bed."""
+    problems = check(families, may_install, tests)
     if problems:
         raise BedError("this machine cannot run the bed:\n" + "\n".join(f"  - {problem}" for problem in problems))
 
 
-def check(families: tuple[str, ...], may_install: bool = True) -> list[str]:
+def check(families: tuple[str, ...], may_install: bool = True, tests: bool = False) -> list[str]:
     """Everything that is missing, one sentence each; packages are installed first where that is possible and allowed."""
     if os.geteuid() != 0:
         return ["root is needed: namespaces, mounts and control groups are made; run it by sudo"]
     problems = []
-    missing = missing_packages()
+    missing = missing_packages(tests)
     if missing and may_install and is_debian():
         install(sorted(set(missing.values())))
-        missing = missing_packages()
+        missing = missing_packages(tests)
     problems += [f"{what} is missing: install {package} (Debian's name of the package)" for what, package in missing.items()]
     problems += version_problems()
     if not missing:

@@ -43,9 +43,9 @@ def secret(changed: float) -> dict[str, Any]:
 
 
 def judged(
-    seen: dict[str, Any], of: dict[str, Any] | None = None, *, now: float = 101, not_before: float | None = None, changed: bool = True
+    seen: dict[str, Any], of: dict[str, Any] | None = None, *, now: float = 101, later_than: float | None = None, changed: bool = True
 ) -> Verdict:
-    return validation.judge(seen, of, at(now), changed=changed, not_before=None if not_before is None else at(not_before))
+    return validation.judge(seen, of, at(now), changed=changed, later_than=None if later_than is None else at(later_than))
 
 
 def test_times() -> None:
@@ -150,11 +150,11 @@ def test_what_somebody_changed_after_the_last_validation_is_not_proven() -> None
 
 def test_unavailable_is_asked_again_after_a_repair_elsewhere_and_available_is_not() -> None:
     bad = location(100, changed=0, phase="Unavailable")
-    assert not judged(bad, changed=False, not_before=101).final
-    assert judged(bad, changed=False, not_before=100).final
-    assert judged(location(100, changed=0), changed=False, not_before=101).final
+    assert not judged(bad, changed=False, later_than=100).final
+    assert judged(bad, changed=False, later_than=99).final
+    assert judged(location(100, changed=0), changed=False, later_than=101).final
     # nothing will ask again by itself
-    assert judged(location(100, changed=0, phase="Unavailable", frequency="0s"), changed=False, not_before=101).final
+    assert judged(location(100, changed=0, phase="Unavailable", frequency="0s"), changed=False, later_than=101).final
 
 
 def test_without_the_servers_clock_the_age_is_not_judged() -> None:
