@@ -129,10 +129,12 @@ class StorageLocation:
         location = next((item for item in listing.items if item["metadata"]["name"] == self._name), None)
         others = tuple(item for item in listing.items if item["metadata"]["name"] != self._name)
         self.started = self.api.server_time()
-        stamp = validation.stamp(location) if location else None
-        self.latest = max((time for time in (self.latest, stamp) if time), default=None)
         present = self.options["state"] == "present"
         secret = self._read_secret() if present else None
+        stamp = validation.stamp(location) if location else None
+        # a change of the Secret that this task did not see the answer of, or that a killed one made just now, counts as well
+        secret_time = validation.changed_at(secret, "data") if secret else None
+        self.latest = max((time for time in (self.latest, stamp, secret_time) if time), default=None)
         own_secrets = () if present else self._find_own_secrets()
         concerned = location is not None and (self.options["state"] == "absent" or self._moves(location))
         backups = tuple(self.api.list(resource.BACKUP, self._namespace).items) if concerned else ()

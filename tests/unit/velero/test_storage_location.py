@@ -10,6 +10,8 @@ import copy
 import json
 import random
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -526,3 +528,36 @@ def test_what_is_shown_of_a_location() -> None:
         "name": NAME, "namespace": NAMESPACE, "provider": "aws", "bucket": "one", "config": {"region": "x"}, "access_mode": "ReadWrite",
         "default": False, "phase": "Available", "message": None, "last_validation_time": "2026-11-21T12:00:00Z", "last_synced_time": None,
     }  # fmt: skip
+
+
+class Clocked:
+    """An API that answers with given objects at a time of its own, on which only pauses move the clock."""
+
+    def __init__(self, locations: list[Object], secret: Object | None, now: datetime) -> None:
+        self.locations, self.secret, self.now = locations, secret, now
+        self.pauses: list[float] = []
+        self.transport = SimpleNamespace(deadline=SimpleNamespace(pause=self.pauses.append))
+
+    def list(self, resource: Any, _namespace: str, **_selectors: Any) -> Any:
+        return SimpleNamespace(items=self.locations if resource.plural == "backupstoragelocations" else [])
+
+    def get(self, _resource: Any, _namespace: str, _name: str) -> Object | None:
+        return self.secret
+
+    def server_time(self) -> datetime:
+        return self.now
+
+
+@pytest.mark.parametrize(("age", "pauses"), [(0, [1.0]), (1, []), (60, [])])
+def test_a_secret_that_was_changed_in_this_second_is_waited_for(age: int, pauses: list[float]) -> None:
+    """Also when this task did not make the change: a validation in the second of it says nothing of the new content."""
+    now = datetime(2026, 11, 21, 12, 0, 30, tzinfo=UTC)
+    written = (now - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    secret = {"metadata": {"managedFields": [{"manager": "serverops.circleci", "time": written, "fieldsV1": {"f:data": {}}}]}, "data": {}}
+    location = {"metadata": {"name": NAME}, "spec": {}, "status": {"lastValidationTime": "2026-11-21T11:59:00Z"}}
+    api: Any = Clocked([location], secret, now)
+    options = {"name": NAME, "namespace": NAMESPACE, "state": "present", "credential": {"name": "secret", "key": "cloud"}}
+    managed = StorageLocation(options, api, Context())
+    managed.read()
+    managed._wait_for_next_second()
+    assert api.pauses == pauses
