@@ -23,6 +23,8 @@ KEY = "cloud"
 OWNER = {"labels": {"app.kubernetes.io/managed-by": "serverops.circleci"}, "annotations": {"serverops.circleci/storage-location": LOCATION}}
 """What the module writes on a Secret that it makes for a location; part of its contract, so written here in full."""
 SERVER = "velero-server"
+PERIOD = "15s"
+"""Time between two validations of the location: what has to wait for the next one does not take a minute."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ class Cluster:
             "credential": {"name": SECRET, "key": KEY},
             "accessMode": wanted.access_mode,
             "default": wanted.default,
+            "validationFrequency": PERIOD,
         }
 
     def _data(self, wanted: Location) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.faults.cluster import KEY, LOCATION, SECRET, Location, Store
+from tests.faults.cluster import KEY, LOCATION, PERIOD, SECRET, Location, Store
 
 ONE = Location("one", "first")
 TWO = Location("two", "second")
@@ -51,6 +51,7 @@ class Scenario:
             "bucket": self.wanted.bucket or store.bucket,
             "prefix": f"{namespace}-{self.wanted.prefix}",
             "config": dict(store.config),
+            "validation_frequency": PERIOD,
             "credential": {"name": SECRET, "key": KEY, "content": store.credentials[self.wanted.account]},
         }
 

@@ -36,7 +36,7 @@ RECOVERING = 20
 HURRIED = 8
 """`timeout` of a run that has not."""
 CALM = 100
-"""`timeout` of a run without a fault: time for a periodic validation, which the server begins 60 to 70 s after the one before."""
+"""`timeout` of a run without a fault: time for several periodic validations."""
 Say = Callable[[str], None]
 
 
