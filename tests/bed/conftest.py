@@ -77,6 +77,7 @@ def installed(bed: Bed, version: str, namespace: str = "velero") -> InstalledVel
     """Return Velero on a bed, put there by its own CLI when it is not there."""
     bucket = f"store-{namespace}"
     velero = Velero(bed, version, namespace)
+    bed.s3.make_bucket(bucket)  # also on a bed whose Velero stores elsewhere
     if not bed.kubectl("get", "namespace", namespace, "--ignore-not-found", "-o", "name").strip():
         velero.install(bucket)
     return InstalledVelero(bed, velero, bucket)
