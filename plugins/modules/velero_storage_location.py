@@ -91,11 +91,12 @@ options:
     version_added: 0.1.0
   validation_frequency:
     description:
-      - Time between two validations by the server, such as V(1m) or V(30s). V(0) switches them off. The server's own default is one minute.
+      - Time between two validations by the server in whole seconds, such as V(1m) or V(30s). V(0) switches them off.
+      - The server's own default is one minute.
     type: str
     version_added: 0.1.0
   backup_sync_period:
-    description: Time between two looks of the server for backups in the store, such as V(1m). V(0) switches them off.
+    description: Time between two looks of the server for backups in the store in whole seconds, such as V(1m). V(0) switches them off.
     type: str
     version_added: 0.1.0
 extends_documentation_fragment:
