@@ -79,7 +79,8 @@ def test_the_key_of_a_family_changes_with_everything_that_changes_the_programs(t
 
 
 def test_every_image_names_programs_that_its_families_build() -> None:
-    assert images.families_of_all() <= set(FAMILIES)
+    table = images.of_all({name: programs.Family(name, GO) for name in FAMILIES})
+    assert set.union(*(image.programs for image in table.values())) <= set(FAMILIES)
     for path in IMAGES.glob("*/image.json"):
         for entry in json.loads(path.read_text())["contents"]:
             if "program" in entry:

@@ -26,6 +26,7 @@ from .gate import Gate, GateError, Outcome, Result, Workplace, as_root
 
 BUILD = machine.ROOT / "build"
 BEAT = 30.0
+MOST_NAMED = 10  # failed tests of one gate that the summary names
 EVERY = ("dev", "c216", "c219")
 
 GATES = {
@@ -127,7 +128,8 @@ def run(gate: Gate, place: Workplace) -> Result:
     if gate.counts and outcome == Outcome():
         place.note(f"{gate.name}: looked at nothing")
         outcome = Outcome(0, 1)
-    return Result(gate.name, outcome if gate.counts else Outcome(0, outcome.failed), time.monotonic() - begun, gate.counts)
+    failures = place.failures or ([last_line(place.log)] if not outcome.good and gate.counts else [])
+    return Result(gate.name, outcome if gate.counts else Outcome(0, outcome.failed), time.monotonic() - begun, gate.counts, tuple(failures))
 
 
 def show(result: Result, log: Path) -> None:
@@ -229,6 +231,12 @@ def conclude(results: list[Result], begun: float) -> int:
         outcome = result.outcome
         say(f"  {result.name:<22}{outcome.passed:>8}{outcome.failed:>8}{outcome.skipped:>8}{result.seconds:>9.1f}")
     say(f"  {'':<46}{time.monotonic() - begun:>9.1f}\n")
+    # named once more at the end: whoever sees only the last lines of a run has to know what to look at
+    for result in results:
+        if not result.good:
+            for line in result.failures[:MOST_NAMED]:
+                say(f"  {result.name}: {line}")
+            say(f"  {result.name}: log: {BUILD / 'logs' / result.name}.log")
     say(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped")
     return int(not all(result.good for result in results))
 

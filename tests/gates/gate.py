@@ -46,6 +46,8 @@ class Done:
     text: str
 
 
+LONGEST_REASON = 300
+"""Characters of a failed test's reason in the summary; the log has all of it."""
 HANDED_TO_ROOT = (
     "ANSIBLE_",
     "LC_",
@@ -68,6 +70,16 @@ def as_root(command: list[str], variables: Mapping[str, str]) -> list[str]:
     return ["sudo", "env", *(f"{key}={value}" for key, value in variables.items() if key.upper().startswith(HANDED_TO_ROOT)), *command]
 
 
+def named_failures(report: ET.Element) -> list[str]:
+    """Each failed test of a JUnit report in one line: its name, and the first line of why."""
+    found = []
+    for case in report.iter("testcase"):
+        for verdict in (*case.findall("failure"), *case.findall("error")):
+            why = (verdict.get("message") or "").strip().partition("\n")[0]
+            found.append(f"{case.get('classname')}::{case.get('name')}: {why[:LONGEST_REASON]}")
+    return found
+
+
 @dataclass
 class Workplace:
     """What a gate works with: environments, the staged copy, a folder of its own and a log."""
@@ -79,6 +91,7 @@ class Workplace:
     log: Path
     full: bool = False
     extra: dict[str, str] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
         """Write a line to the gate's log."""
@@ -143,8 +156,9 @@ class Workplace:
         done = self.run("python", "-m", "pytest", "-q", *choice, f"--junitxml={report}", *arguments, name=name, root=root)
         if not report.exists():
             raise GateError(f"pytest ended with status {done.status} and left no report")
-        suites = ET.parse(report).getroot().iter("testsuite")
-        numbers = [{key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")} for suite in suites]
+        root_element = ET.parse(report).getroot()
+        self.failures += named_failures(root_element)
+        numbers = [{key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")} for suite in root_element.iter("testsuite")]
         bad = sum(each["failures"] + each["errors"] for each in numbers)
         skipped = sum(each["skipped"] for each in numbers)
         passed = sum(each["tests"] for each in numbers) - bad - skipped
@@ -182,6 +196,7 @@ class Result:
     outcome: Outcome
     seconds: float
     counts: bool
+    failures: tuple[str, ...] = ()
 
     @property
     def good(self) -> bool:

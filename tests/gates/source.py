@@ -26,12 +26,14 @@ def ruff(place: Workplace) -> Outcome:
 
 
 def mypy(place: Workplace) -> Outcome:
-    """Strict types in the plugins, the gates and the driver of the bed."""
+    """Strict types in the plugins, and in the programs of the tests that people start themselves."""
     total = Outcome()
     packages = {
         f"ansible_collections.{stage.COLLECTION}.plugins": place.tree,
         "tests.gates": place.collection,
         "tests.bed.driver": place.collection,
+        "tests.bed.circleci_server": place.collection,
+        "tests.demo": place.collection,
     }
     for package, base in packages.items():
         if not (base / package.replace(".", "/")).is_dir():

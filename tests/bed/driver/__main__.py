@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from . import images, preflight, processes, programs, state
-from .bed import FAMILIES, Bed, down
+from .bed import FAMILIES, NODE_FAMILIES, Bed, down
 from .paths import DEFAULT_NAME, REPOSITORY, BedError, cache, say
 from .velero import Velero
 
@@ -132,13 +132,15 @@ def command_up(options: argparse.Namespace) -> None:
             use_running(options)
             return
         say(f"bed {options.name} was left by a crash: starting over")
-    preflight.require(FAMILIES)
-    cold = [name for name in FAMILIES if not programs.Family(name, programs.find_go()).built]
+    velero = "none" if options.bare else options.velero
+    # all that it will ask for at once: one look at the disk, one list to follow
+    families = NODE_FAMILIES if velero == "none" else (*NODE_FAMILIES, Velero.families[velero], "aws114")
+    preflight.require(families)
+    cold = [name for name in families if not programs.Family(name, programs.find_go()).built]
     built = time.monotonic()
-    programs.build(list(FAMILIES), programs.find_go())
+    programs.build(list(families), programs.find_go())
     built = time.monotonic() - built
     bed = Bed.up(options.name, options.api_port, options.s3_port, options.s3_tls_port, checked=True)
-    velero = "none" if options.bare else options.velero
     try:
         add(bed, velero, options.bare)
         print("Pods:")
@@ -238,7 +240,7 @@ def run(options: argparse.Namespace) -> int:
         print("this machine has what the bed needs")
     elif command == "build":
         preflight.require(FAMILIES)
-        images.build(programs.build(list(FAMILIES), programs.find_go()))
+        images.write(images.of_all(programs.build(list(FAMILIES), programs.find_go())).values())
         print(f"programs and images are in {cache()}")
     elif command == "down":
         start = time.monotonic()

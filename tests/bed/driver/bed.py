@@ -24,11 +24,12 @@ from typing import Any
 
 from . import audit, cgroups, control, images, kernel, pki, preflight, processes, programs, state
 from .node import API_ADDRESS, DNS_ADDRESS, FIRST_RELAY_SOCKET, GCS_ADDRESS, S3_PORT, S3_TLS_PORT, SERVICE_ADDRESS, TOKEN_ADDRESS, Node, which
-from .paths import DEFAULT_NAME, IMAGES, MARK, REPOSITORY, RUNTIME, BedError, cache, check_name, give_to_caller, say
+from .paths import DEFAULT_NAME, MARK, REPOSITORY, RUNTIME, BedError, cache, check_name, give_to_caller, say
 from .storage import S3, Gcs
 from .velero import Velero
 
-#: Tool families of every bed, in building order: the long ones first.
+#: Tool families of what runs on every bed, and all that there are, in building order: the long ones first.
+NODE_FAMILIES = ("kube", "kuberouter", "localpath", "coredns", "s3versity", "fakegcs")
 FAMILIES = ("kube", "velero117", "aws114", "gcp114", "velero110", "velero18", "kuberouter", "localpath", "coredns", "s3versity", "fakegcs")
 
 #: What to ask each process of the first node, and of every node, when its health is wanted.
@@ -96,17 +97,20 @@ class Bed:
 
     @classmethod
     def up(cls, name: str = DEFAULT_NAME, api_port: int = 0, s3_port: int = 0, s3_tls_port: int = 0, checked: bool = False) -> Bed:
-        """Start a bed (programs and images are built when the cache lacks them) and return when its node is Ready and every process works.
+        """Start a bed and return when its node is Ready and every process works.
 
-        Remains of an earlier bed of this name are removed first. Ports: on 127.0.0.1, 0 takes free ones. checked: preflight was done just now.
+        Programs and images of the node are built when the cache lacks them; what only some users of a bed need (Velero, its plugins) is built
+        when it is asked for. Remains of an earlier bed of this name are removed first. Ports: on 127.0.0.1, 0 takes free ones.
+        checked: preflight was done just now.
         BedError when a bed of this name runs already, or with what failed; then nothing of the new bed is left.
         """
         check_name(name)
         if not checked:
-            preflight.require(FAMILIES)
+            preflight.require(NODE_FAMILIES)
         go = programs.find_go()
-        families = programs.build(list(FAMILIES), go)
-        archives = images.build(families)
+        families = {name: programs.Family(name, go) for name in FAMILIES} | programs.build(list(NODE_FAMILIES), go)
+        archives = images.of_all(families)
+        images.write([image for image in archives.values() if image.at_start])
         with state.locked(name):
             recorded = state.read(name)
             if recorded and recorded.get("phase") == "up" and processes.alive(*cls._first_process(recorded, "n1")):
@@ -260,17 +264,13 @@ class Bed:
 
     def _image_table(self) -> dict[str, images.Image]:
         if self._images is None:
-            self._images = {path.parent.name: images.Image(path.parent, self._family_table()) for path in sorted(IMAGES.glob("*/image.json"))}
+            self._images = images.of_all(self._family_table())
         return self._images
 
     def _link_programs(self) -> None:
         folder = self.run_dir / "bin"
         folder.mkdir()
-        table = self._family_table()
-        links = {f"velero-{version}": table[family].program("velero") for version, family in Velero.families.items()}
-        links["kubectl"] = table["kube"].program("kubectl")
-        for name, target in links.items():
-            (folder / name).symlink_to(target)
+        (folder / "kubectl").symlink_to(self._family_table()["kube"].program("kubectl"))
 
     # --- programs and namespaces -------------------------------------------------------------------------------------------------------------
 
@@ -306,10 +306,15 @@ class Bed:
         return json.loads(text) if text.startswith("{") else text
 
     def velero(self, version: str) -> Path:
-        """Path of Velero's own CLI of this version ("1.17.2", "1.10.3", "1.8.1")."""
+        """Path of Velero's own CLI of this version ("1.17.2", "1.10.3", "1.8.1"), built when the cache lacks it."""
+        if version not in Velero.families:
+            raise BedError(f"the bed has no Velero {version}; it has {', '.join(Velero.families)}")
         path = self.run_dir / "bin" / f"velero-{version}"
         if not path.exists():
-            raise BedError(f"Velero {version} is not built; there are {', '.join(Velero.families)}")
+            family = Velero.families[version]
+            target = programs.build([family], programs.find_go())[family].program("velero")
+            with contextlib.suppress(FileExistsError):  # another process was first
+                path.symlink_to(target)
         return path
 
     def enter(self, node: str = "n1") -> list[str]:
@@ -317,7 +322,7 @@ class Bed:
         return [which("nsenter"), f"--net=/proc/{self._pid(node)}/ns/net", "--"]
 
     def import_images(self, *names: str) -> None:
-        """Make images of tests/bed/images (names of their folders) known to every node, also to nodes added later."""
+        """Make images of tests/bed/images (names of their folders) known to every node, also to later ones; built when the cache lacks them."""
         table = self._image_table()
         unknown = [name for name in names if name not in table]
         if unknown:
@@ -326,6 +331,8 @@ class Bed:
             self._state = state.read(self.name) or self._state
             held = set(self._state.get("images", []))
             wanted = [table[name] for name in names if name not in held]
+            programs.build(sorted({family for image in wanted for family in image.programs}), programs.find_go())
+            images.write(wanted)
             for node in self.nodes():
                 self._import(self.node(int(node[1:])), wanted)
             self._state["images"] = sorted(held | set(names))

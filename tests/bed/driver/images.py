@@ -36,7 +36,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -88,6 +88,11 @@ class Image:
         self.recipe: dict[str, Any] = json.loads((folder / "image.json").read_text())
         self.names: list[str] = self.recipe["names"]
         self.at_start = self.recipe.get("when", "up") == "up"
+
+    @property
+    def programs(self) -> set[str]:
+        """Tool families whose programs it contains."""
+        return {entry["program"].split("/")[0] for entry in self.recipe["contents"] if "program" in entry}
 
     @cached_property
     def key(self) -> str:
@@ -228,26 +233,24 @@ def add(tar: tarfile.TarFile, path: str, entry: Entry) -> None:
             tar.addfile(info, file)
 
 
-def families_of_all() -> set[str]:
-    """Tool families whose programs the images contain."""
-    entries = [entry for path in IMAGES.glob("*/image.json") for entry in json.loads(path.read_text())["contents"]]
-    return {entry["program"].split("/")[0] for entry in entries if "program" in entry}
+def of_all(families: dict[str, Family]) -> dict[str, Image]:
+    """Every image by its folder's name, written or not."""
+    return {path.parent.name: Image(path.parent, families) for path in sorted(IMAGES.glob("*/image.json"))}
 
 
-def build(families: dict[str, Family]) -> dict[str, Image]:
-    """Every image by its folder's name, all archives written."""
-    images = {path.parent.name: Image(path.parent, families) for path in sorted(IMAGES.glob("*/image.json"))}
-    if all(image.archive.is_file() for image in images.values()):
-        return images
+def write(images: Iterable[Image]) -> None:
+    """Write the archives that the cache lacks; the programs in them have to be built."""
+    images = list(images)
+    if all(image.archive.is_file() for image in images):
+        return
     (cache() / "images").mkdir(exist_ok=True)
     with (cache() / "images" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        missing = [image for image in images.values() if not image.archive.is_file()]
+        missing = [image for image in images if not image.archive.is_file()]
         for number, image in enumerate(missing, 1):
             start = time.monotonic()
             image.write()
             say(f"  image {number} of {len(missing)}: {image.name}: {image.archive.stat().st_size >> 20} MiB in {time.monotonic() - start:.1f} s")
-    return images
 
 
 def drop_work() -> None:

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
+
 import pytest
 
 from tests.gates import __main__ as runner
 from tests.gates import examples, machine, stage, suites, text
-from tests.gates.gate import Gate, GateError, Outcome, Workplace
+from tests.gates.gate import Gate, GateError, Outcome, Workplace, named_failures
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,35 @@ def test_the_closing_line(capsys):
     results = [runner.Result("a", Outcome(2), 0.1, counts=True), runner.Result("b", Outcome(1, 1, 1), 0.1, counts=True)]
     assert runner.conclude(results, 0.0) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "3 passed, 1 failed, 1 skipped"
+
+
+def test_the_summary_names_what_failed(place, capsys):
+    place.log.touch()
+
+    def two_of_three(workplace):
+        report = ET.fromstring(
+            '<testsuites><testsuite><testcase classname="tests.a" name="test_one"><failure message="assert 1 == 2&#10; more"/></testcase>'
+            '<testcase classname="tests.a" name="test_two"/><testcase classname="tests.a" name="test_three"><error message="no bed"/></testcase>'
+            "</testsuite></testsuites>"
+        )
+        workplace.failures += named_failures(report)
+        return Outcome(1, 2)
+
+    assert runner.conclude([runner.run(Gate("bed", "", two_of_three), place)], 0.0) == 1
+    said = capsys.readouterr().out
+    assert "bed: tests.a::test_one: assert 1 == 2\n" in said
+    assert "bed: tests.a::test_three: no bed\n" in said
+    assert "test_two" not in said
+
+
+def test_the_summary_of_a_gate_without_tests_has_the_last_line_of_its_log(place, capsys):
+    place.log.touch()
+
+    def broken(_place):
+        raise GateError("there is no such thing")
+
+    runner.conclude([runner.run(Gate("one", "", broken), place)], 0.0)
+    assert "one: there is no such thing\n" in capsys.readouterr().out
 
 
 def test_every_gate_is_in_a_set_and_the_full_run_has_all_of_the_short_one():
