@@ -33,6 +33,9 @@ class Started:
     def __init__(self, plays: Any, home: Path, core: str, arguments: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
         self._record = home / "results.jsonl"
         self._record.unlink(missing_ok=True)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            # what a shell starts in the background ignores Ctrl-C, and hands that on; a person's ansible-playbook does not
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         self.lines: list[tuple[float, str]] = []
         self.process = subprocess.Popen(
             command(core, written(home, plays), arguments),
