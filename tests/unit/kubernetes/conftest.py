@@ -80,7 +80,7 @@ def api(plain_twin: ApiTwin) -> Api:
     return open_api({"host": plain_twin.url}, 10)
 
 
-def open_api(options: dict[str, Any], seconds: float = 5.0, check_mode: bool = False, **rest: Any) -> Api:
+def open_api(options: dict[str, Any], seconds: float = 20.0, check_mode: bool = False, **rest: Any) -> Api:
     connection = Connection.from_options(options, **({"environ": {}} | rest))
     # pauses between two tries are cut short; their length is the core's business
     deadline = Deadline(seconds, sleep=lambda pause: time.sleep(min(pause, 0.02)))
