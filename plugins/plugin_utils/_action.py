@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, ClassVar
 
 from ansible import constants
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
-from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Definition, perform
+from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Definition, Finished, perform
 from ansible_collections.serverops.circleci.plugins.module_utils._core.refusal import refusal
 from ansible_collections.serverops.circleci.plugins.module_utils._core.secret import Mask
 
@@ -42,6 +43,15 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     # joining makes an untagged string; str() and copying keep the tag on some cores
     return "".join(value) if isinstance(value, str) else str(value)
+
+
+def run_program(argv: Sequence[str], seconds: float) -> Finished:
+    """Run a program for at most so many seconds; see RunProgram."""
+    try:
+        done = subprocess.run(list(argv), stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"no end within {seconds:g} s") from None
+    return Finished(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 
 
 class Action(ActionBase):
@@ -105,6 +115,7 @@ class Action(ActionBase):
             mask=mask,
             progress=(lambda text: None) if self._task.no_log else self._show(mask),
             parent_alive=lambda: os.getppid() == parent,
+            run_program=run_program,
         )
         for twice in checked._warnings:
             context.warn(f"Both option {twice['option']} and its alias {twice['alias']} are set.")

@@ -9,10 +9,12 @@ Private to this collection; may change without notice.
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Definition, perform
+from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Definition, Finished, perform
 from ansible_collections.serverops.circleci.plugins.module_utils._core.refusal import refusal
 from ansible_collections.serverops.circleci.plugins.module_utils._core.secret import Mask
 
@@ -47,7 +49,30 @@ def run_module(definition: Definition) -> None:
             super().fail_json((checked and refusal(checked, self._name)) or msg, **rest)
 
     module = Module(argument_spec=dict(definition.arguments), supports_check_mode=True, **definition.constraints)
-    context = Context(check_mode=bool(module.check_mode), mask=mask, parent_alive=lambda: os.getppid() == parent)
+
+    def run_program(argv: Sequence[str], seconds: float) -> Finished:
+        over = threading.Event()
+
+        def end(process: Any) -> None:
+            over.set()
+            process.kill()
+
+        timers: list[threading.Timer] = []
+
+        def started(process: Any) -> None:
+            timers.append(threading.Timer(seconds, end, (process,)))
+            timers[0].start()
+
+        try:
+            done = module.run_command(list(argv), handle_exceptions=False, expand_user_and_vars=False, before_communicate_callback=started)
+        finally:
+            for timer in timers:
+                timer.cancel()
+        if over.is_set():
+            raise TimeoutError(f"no end within {seconds:g} s")
+        return Finished(*done)
+
+    context = Context(check_mode=bool(module.check_mode), mask=mask, parent_alive=lambda: os.getppid() == parent, run_program=run_program)
     result = perform(definition, module.params, context)
     # secrets that the behaviour came to know by itself, such as a token made at run time
     module.no_log_values.update(mask.forms())

@@ -8,7 +8,7 @@ Private to this collection; may change without notice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -20,11 +20,29 @@ REPLANS = 3
 """How often a task reads and plans anew when somebody else changed the object between its read and its write."""
 
 
+@dataclass(frozen=True)
+class Finished:
+    """A program that has ended: its exit status and what it printed."""
+
+    status: int
+    output: str
+    errors: str
+
+
+RunProgram = Callable[[Sequence[str], float], Finished]
+"""Run a program (no shell) for at most so many seconds. OSError when it cannot be started, TimeoutError when it was ended for its time."""
+
+
+def _no_programs(argv: Sequence[str], seconds: float) -> Finished:
+    raise OSError(f"{argv[0]} cannot be run here within {seconds:g} s: this task was given no way to run programs")
+
+
 @dataclass
 class Context:
     """What a task is given besides its options, in the same form for both ways to run.
 
-    progress takes one line for a person and is silent where nobody can see it; warnings is appended to.
+    progress takes one line for a person and is silent where nobody can see it; warnings is appended to. run_program: the only way to
+    start a program, since modules and actions have different ones.
     """
 
     check_mode: bool = False
@@ -33,6 +51,7 @@ class Context:
     parent_alive: Callable[[], bool] = lambda: True
     warnings: list[str] = field(default_factory=list)
     record: Record = field(default_factory=Record)
+    run_program: RunProgram = _no_programs
 
     def guard(self) -> Guard:
         """Return what may stop a write of this task."""

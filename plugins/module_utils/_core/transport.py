@@ -40,7 +40,7 @@ class Request:
 
     path: absolute, without query. operation and target: words for errors ("create", "Secret velero/x").
     body: a JSON value, or None. repeatable: a second arrival changes nothing more, so it may be sent again when an answer is lost.
-    accept: statuses besides 2xx that are an answer and not an error.
+    accept: statuses besides 2xx that are an answer and not an error. media_type: the form that is asked for, where it is not plain JSON.
     """
 
     method: str
@@ -53,6 +53,7 @@ class Request:
     content_type: str = "application/json"
     repeatable: bool | None = None
     accept: tuple[int, ...] = ()
+    media_type: str = ""
 
     @property
     def may_repeat(self) -> bool:

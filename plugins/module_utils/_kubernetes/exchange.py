@@ -73,7 +73,7 @@ class Exchange:
         headers = HEADERS()
         for name, value in self.connection.headers():
             headers.add(name, value)
-        headers.add("Accept", "application/json, */*")
+        headers.add("Accept", request.media_type or "application/json, */*")
         body = None
         if request.body is not None:
             body = json.dumps(request.body).encode()

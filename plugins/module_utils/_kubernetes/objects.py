@@ -77,22 +77,31 @@ class Api:
             return None
         return _document(request, answer)
 
-    def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "", field_selector: str = "") -> Listing:
+    def list(
+        self, resource: Resource, namespace: str = "", *, label_selector: str = "", field_selector: str = "", metadata_only: bool = False
+    ) -> Listing:
         """Return all objects of a kind in a namespace (in all of them when it is empty), read in pages.
 
         When the server has dropped the list between two pages, it is read once more from the start. Raises Absent when the server
-        does not know the kind.
+        does not know the kind. metadata_only: without spec and status.
         """
         try:
-            return self._pages(resource, namespace, label_selector, field_selector)
+            return self._pages(resource, namespace, label_selector, field_selector, metadata_only)
         except Expired:
-            return self._pages(resource, namespace, label_selector, field_selector)
+            return self._pages(resource, namespace, label_selector, field_selector, metadata_only)
 
-    def _pages(self, resource: Resource, namespace: str, label_selector: str, field_selector: str) -> Listing:
+    def _pages(self, resource: Resource, namespace: str, label_selector: str, field_selector: str, metadata_only: bool) -> Listing:
         items: list[Document] = []
         token = ""
         while True:
-            request = requests.list_page(resource, namespace, label_selector=label_selector, field_selector=field_selector, continue_token=token)
+            request = requests.list_page(
+                resource,
+                namespace,
+                label_selector=label_selector,
+                field_selector=field_selector,
+                continue_token=token,
+                metadata_only=metadata_only,
+            )
             page = _document(request, self.send(request))
             if "items" not in page or not isinstance(page["items"] or [], list):
                 raise Malformed(request.operation, request.target, "the answer is not a list", "Check the address of the server")

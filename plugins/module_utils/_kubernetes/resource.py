@@ -16,6 +16,8 @@ from urllib.parse import quote
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.transport import Effect, Request
 
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1, application/json"
+"""Media type of a list that has only the metadata of its objects; a server that does not know it answers with whole objects."""
 PAGE = 500
 """Objects per page of a list."""
 FIELD_MANAGER = "serverops.circleci"
@@ -67,12 +69,16 @@ NODE = Resource("", "v1", "nodes", "Node", namespaced=False)
 NAMESPACE = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 DEPLOYMENT = Resource("apps", "v1", "deployments", "Deployment")
 DAEMON_SET = Resource("apps", "v1", "daemonsets", "DaemonSet")
+JOB = Resource("batch", "v1", "jobs", "Job")
+CLUSTER_ROLE_BINDING = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False)
 SELF_SUBJECT_ACCESS_REVIEW = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False)
 CUSTOM_RESOURCE_DEFINITION = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 
 BACKUP = Resource("velero.io", "v1", "backups", "Backup")
 BACKUP_REPOSITORY = Resource("velero.io", "v1", "backuprepositories", "BackupRepository")
 BACKUP_STORAGE_LOCATION = Resource("velero.io", "v1", "backupstoragelocations", "BackupStorageLocation")
+DATA_DOWNLOAD = Resource("velero.io", "v2alpha1", "datadownloads", "DataDownload")  # from Velero 1.12
+DATA_UPLOAD = Resource("velero.io", "v2alpha1", "datauploads", "DataUpload")  # from Velero 1.12
 DELETE_BACKUP_REQUEST = Resource("velero.io", "v1", "deletebackuprequests", "DeleteBackupRequest")
 DOWNLOAD_REQUEST = Resource("velero.io", "v1", "downloadrequests", "DownloadRequest")
 POD_VOLUME_BACKUP = Resource("velero.io", "v1", "podvolumebackups", "PodVolumeBackup")
@@ -105,13 +111,15 @@ def list_page(
     field_selector: str = "",
     limit: int = PAGE,
     continue_token: str = "",
+    metadata_only: bool = False,
 ) -> Request:
-    """Read one page of a list. An empty namespace means all namespaces."""
+    """Read one page of a list. An empty namespace means all namespaces. metadata_only: without spec and status, which may be long."""
     query = {"limit": str(limit)}
     query |= {"labelSelector": label_selector} if label_selector else {}
     query |= {"fieldSelector": field_selector} if field_selector else {}
     query |= {"continue": continue_token} if continue_token else {}
-    return Request("GET", resource.path(namespace), "list", resource.target(namespace), query=query)
+    media_type = METADATA_LIST if metadata_only else ""
+    return Request("GET", resource.path(namespace), "list", resource.target(namespace), query=query, media_type=media_type)
 
 
 def create(resource: Resource, namespace: str, body: Mapping[str, Any], *, dry_run: bool = False) -> Request:
