@@ -1,0 +1,1 @@
+../veleroinstall/main.go
