@@ -129,6 +129,7 @@ notes:
     annotation C(serverops.circleci/woken) of the location, also a task that finds everything as asked.
 seealso:
   - module: serverops.circleci.velero_info
+  - module: serverops.circleci.velero_install
 """
 
 EXAMPLES = r"""

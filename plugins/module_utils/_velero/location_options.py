@@ -1,7 +1,7 @@
 # Copyright (c) 2026, serverops.circleci contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The checks and the canonical forms of a storage location's options: what cannot work is told before anything is read or written.
+"""The checks and the canonical forms of the options of locations: what cannot work is told before anything is read or written.
 
 Pure. Private to this collection; may change without notice.
 """
@@ -24,8 +24,13 @@ _SUBDOMAIN = re.compile(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*")
 _SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _PROVIDER = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[a-zA-Z0-9]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?")
 _BUCKET = re.compile(r"[a-zA-Z0-9][-_.a-zA-Z0-9]{1,220}[a-zA-Z0-9]")
-SERVER_CONFIG = ("bucket", "prefix", "caCert", "credentialsFile")
-"""Config keys that the server fills in itself; servers 1.6.0 to 1.9.0 leave them in the object's spec."""
+SERVER_CONFIG = {"bucket": "bucket", "prefix": "prefix", "caCert": "object_storage_ca_cert", "credentialsFile": "credential"}
+"""Config keys of a storage location that the server fills in itself, each with the option that it comes from.
+
+Servers 1.6.0 to 1.9.0 leave them in the object's spec.
+"""
+SERVER_SNAPSHOT_CONFIG = {"credentialsFile": "credential"}
+"""The same of a snapshot location."""
 SWITCHES = ("s3ForcePathStyle", "insecureSkipTLSVerify", "enableSharedConfig")
 URLS = ("s3Url", "publicUrl", "storeEndpoint")
 
@@ -43,10 +48,7 @@ def check_name(option: str, name: str, *, label: bool = False) -> None:
 def check_present(options: Mapping[str, Any]) -> None:
     """Refuse every value and combination that could not become an available location."""
     provider, bucket, prefix = options.get("provider"), options.get("bucket"), options.get("prefix")
-    if provider is not None and not _PROVIDER.fullmatch(provider):
-        raise InputError(
-            "provider", f"{provider!r} is not a provider name", "Use the name of an object store plugin, such as aws, gcp or velero.io/aws"
-        )
+    check_provider(provider, "an object store")
     if bucket is not None:
         if "/" in bucket:
             raise InputError("bucket", f"{bucket!r} contains a slash", "Put the part behind the bucket's name into prefix")
@@ -67,6 +69,25 @@ def check_present(options: Mapping[str, Any]) -> None:
         check_certificates(options["object_storage_ca_cert"])
     if options.get("config") is not None:
         config_of(options["config"])
+    check_credential(options)
+
+
+def check_present_snapshots(options: Mapping[str, Any]) -> None:
+    """Refuse every value and combination with which a snapshot location could not work."""
+    check_provider(options.get("provider"), "a volume snapshotter")
+    if options.get("config") is not None:
+        config_of(options["config"], SERVER_SNAPSHOT_CONFIG)
+    check_credential(options)
+
+
+def check_provider(provider: str | None, kind: str) -> None:
+    """Refuse what cannot be the name of a plugin. kind: of plugin, with its article."""
+    if provider is not None and not _PROVIDER.fullmatch(provider):
+        raise InputError("provider", f"{provider!r} is not a provider name", f"Use the name of {kind} plugin, such as aws, gcp or velero.io/aws")
+
+
+def check_credential(options: Mapping[str, Any]) -> None:
+    """Refuse what Kubernetes or the provider's plugin would not take as credentials."""
     credential = options.get("credential")
     if credential:
         check_name("credential.name", credential["name"])
@@ -75,7 +96,7 @@ def check_present(options: Mapping[str, Any]) -> None:
                 "credential.key", f"{credential['key']!r} is not a key of a Secret", "Use letters, digits, hyphens, dots and underscores"
             )
         if credential.get("content") is not None:
-            check_credentials_file(provider, options.get("config") or {}, credential["content"])
+            check_credentials_file(options.get("provider"), options.get("config") or {}, credential["content"])
 
 
 def check_certificates(text: str) -> None:
@@ -90,14 +111,17 @@ def check_certificates(text: str) -> None:
         ) from None
 
 
-def config_of(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the provider's settings as the API takes them: strings only. YAML's true becomes "true"."""
+def config_of(config: Mapping[str, Any], filled_in: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the provider's settings as the API takes them: strings only. YAML's true becomes "true".
+
+    filled_in: the keys that the server fills in itself, with the option to give instead; those of a storage location by default.
+    """
+    filled_in = SERVER_CONFIG if filled_in is None else filled_in
     result: dict[str, str] = {}
     for name, value in config.items():
         option = f"config.{name}"
-        if name in SERVER_CONFIG:
-            place = {"bucket": "bucket", "prefix": "prefix", "caCert": "object_storage_ca_cert", "credentialsFile": "credential"}[name]
-            raise InputError(option, "Velero fills this in itself", f"Use the option {place}")
+        if name in filled_in:
+            raise InputError(option, "Velero fills this in itself", f"Use the option {filled_in[name]}")
         if isinstance(value, (Mapping, list)) or value is None:
             raise InputError(option, "it is not a single value", "Write a string, a number or true/false; to unset a setting leave it out")
         text = str(value).lower() if isinstance(value, bool) else str(value)
@@ -188,4 +212,14 @@ def canonical_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
         result.pop("config", None)  # the server leaves an empty one out when it writes
     result["default"] = bool(result.get("default"))
     result["accessMode"] = result.get("accessMode") or "ReadWrite"
+    return result
+
+
+def canonical_snapshot_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a snapshot location's spec with everything that means the same written the same, for comparing."""
+    result: dict[str, Any] = json.loads(json.dumps(spec))
+    if "provider" in result:
+        result["provider"] = canonical_provider(result["provider"])
+    if not result.get("config"):
+        result.pop("config", None)
     return result

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, serverops.circleci contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a storage location and its server's messages are shown to a person, and what to do about each.
+"""How locations and their server's messages are shown to a person, and what to do about each.
 
 Pure. Private to this collection; may change without notice.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.serverops.circleci.plugins.module_utils._velero import location_options, validation
@@ -92,6 +92,20 @@ def shown(location: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def snapshot_spec_view(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a snapshot location's wanted side with the names of the module's options; what is not set is left out."""
+    config = {key: value for key, value in (spec.get("config") or {}).items() if key not in location_options.SERVER_SNAPSHOT_CONFIG}
+    view: dict[str, Any] = {"name": name, "provider": spec.get("provider"), "config": config, "credential": spec.get("credential")}
+    return {key: value for key, value in json.loads(json.dumps(view)).items() if value is not None}
+
+
+def snapshot_shown(location: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a snapshot location as results show it: the options' names, and the namespace. It has no status."""
+    metadata = location["metadata"]
+    view = snapshot_spec_view(metadata["name"], location.get("spec") or {})
+    return {"provider": None, "credential": None} | view | {"namespace": metadata["namespace"]}
+
+
 def backups_fate(target: str, count: int) -> str:
     """Return the sentence about the backups of a location that goes."""
     return (
@@ -100,7 +114,15 @@ def backups_fate(target: str, count: int) -> str:
     )
 
 
-def backups_view(target: str, backups: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+def snapshots_fate(target: str, count: int) -> str:
+    """Return the sentence about the backups whose volume snapshots were made by a snapshot location that goes."""
+    return (
+        f"{target}: the volume snapshots of {count} Backup objects were made by it and cannot be restored or deleted without it. "
+        "They stay at the provider; a location of this name makes them usable again."
+    )
+
+
+def backups_view(target: str, backups: tuple[dict[str, Any], ...], fate: Callable[[str, int], str] = backups_fate) -> dict[str, Any]:
     """Return what becomes of the backups of a location that goes."""
     names = sorted(item["metadata"]["name"] for item in backups)
-    return {"count": len(names), "names": names[:NAMES_SHOWN], "fate": backups_fate(target, len(names)) if names else None}
+    return {"count": len(names), "names": names[:NAMES_SHOWN], "fate": fate(target, len(names)) if names else None}

@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Definition, Plan, Step, ensure
 from ansible_collections.serverops.circleci.plugins.module_utils._core.deadline import Deadline
-from ansible_collections.serverops.circleci.plugins.module_utils._core.difference import masked, merge_patch, patched
+from ansible_collections.serverops.circleci.plugins.module_utils._core.difference import merge_patch, patched
 from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import (
     Absent,
     Forbidden,
@@ -29,7 +29,14 @@ from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes imp
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import resource, session
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.objects import Api
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.watch import snapshots
-from ansible_collections.serverops.circleci.plugins.module_utils._velero import duration, location_options, location_view, server, validation
+from ansible_collections.serverops.circleci.plugins.module_utils._velero import (
+    credential_secret,
+    duration,
+    location_options,
+    location_view,
+    server,
+    validation,
+)
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **login.ARGUMENTS,
@@ -41,14 +48,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "prefix": {"type": "str"},
     "config": {"type": "dict"},
     "object_storage_ca_cert": {"type": "str"},
-    "credential": {
-        "type": "dict",
-        "options": {
-            "name": {"type": "str", "required": True},
-            "key": {"type": "str", "default": "cloud", "no_log": False},
-            "content": {"type": "str", "no_log": True},
-        },
-    },
+    "credential": credential_secret.ARGUMENT,
     "access_mode": {"type": "str", "choices": ["ReadWrite", "ReadOnly"]},
     "default": {"type": "bool"},
     "validation_frequency": {"type": "str"},
@@ -57,7 +57,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 OWNER = "serverops.circleci/storage-location"
 """Annotation of a Secret that this module made: the location that it was made for."""
-MADE_BY = {"app.kubernetes.io/managed-by": "serverops.circleci"}
 WOKEN = "serverops.circleci/woken"
 """Annotation by which a server up to 1.9 is made to look for due validations."""
 WAKE_EVERY = 15.0
@@ -81,7 +80,10 @@ HELD_UP = (
 
 @dataclass(frozen=True)
 class Observed:
-    """What exists. secret: the one that the options name; own_secrets: with state absent those that were made for the location alone."""
+    """What exists. secret: the one that the options name.
+
+    own_secrets and used_elsewhere: with state absent, those made for the location, and the names of those that snapshot locations use.
+    """
 
     installed: bool
     namespace_exists: bool
@@ -90,15 +92,22 @@ class Observed:
     secret: dict[str, Any] | None
     backups: tuple[dict[str, Any], ...]
     own_secrets: tuple[dict[str, Any], ...] = ()
+    used_elsewhere: frozenset[str] = frozenset()
 
 
 @dataclass
 class StorageLocation:
-    """One location, wanted as the options say."""
+    """One location, wanted as the options say.
+
+    restarts: its server is started anew after the change, which then validates by itself. not_before: a validation has to end in a later
+    second than this to prove anything, such as the birth of the server's pod.
+    """
 
     options: Mapping[str, Any]
     api: Api
     context: Context
+    restarts: bool = field(default=False, init=False)
+    not_before: datetime | None = field(default=None, init=False)
     # the last stamp seen, or the API server's time of the last write to the Secret when that was later
     latest: datetime | None = field(default=None, init=False)
     # the stamp of the first validation that ended after the change; it may have begun before, so only a later one counts
@@ -120,6 +129,10 @@ class StorageLocation:
     def _target(self) -> str:
         return resource.BACKUP_STORAGE_LOCATION.target(self._namespace, self._name)
 
+    @property
+    def _credentials(self) -> credential_secret.CredentialSecret:
+        return credential_secret.CredentialSecret(OWNER, self._name, self._namespace, self._target, self.options.get("credential"))
+
     def read(self) -> Observed:
         """Read the location with its neighbours in one request, the Secret if one is named, the backups if they are concerned."""
         try:
@@ -130,17 +143,18 @@ class StorageLocation:
         others = tuple(item for item in listing.items if item["metadata"]["name"] != self._name)
         self.started = self.api.server_time()
         present = self.options["state"] == "present"
-        secret = self._read_secret() if present else None
+        secret = self._credentials.read(self.api, self.context) if present else None
         stamp = validation.stamp(location) if location else None
         # a change of the Secret that this task did not see the answer of, or that a killed one made just now, counts as well
         secret_time = validation.changed_at(secret, "data") if secret else None
         self.latest = max((time for time in (self.latest, stamp, secret_time) if time), default=None)
-        own_secrets = () if present else self._find_own_secrets()
+        own_secrets = () if present else self._credentials.find_own(self.api, self.context)
+        used_elsewhere = self._credentials.used_by(self.api, self.context, resource.VOLUME_SNAPSHOT_LOCATION, own_secrets)
         concerned = location is not None and (self.options["state"] == "absent" or self._moves(location))
         backups = tuple(self.api.list(resource.BACKUP, self._namespace).items) if concerned else ()
         backups = tuple(item for item in backups if (item.get("spec") or {}).get("storageLocation") == self._name)
         exists = bool(listing.items) or self._has_namespace()
-        return Observed(True, exists, location, others, secret, backups, own_secrets)
+        return Observed(True, exists, location, others, secret, backups, own_secrets, used_elsewhere)
 
     def _has_namespace(self) -> bool:
         try:
@@ -148,27 +162,6 @@ class StorageLocation:
         except Forbidden:
             # rights in one namespace only: whether it exists shows at the first write
             return True
-
-    def _read_secret(self) -> dict[str, Any] | None:
-        credential = self.options.get("credential")
-        secret = self.api.get(resource.SECRET, self._namespace, credential["name"]) if credential else None
-        if credential and secret:
-            # what stands there now is as secret as what is wanted
-            self.context.mask.add(location_options.decoded((secret.get("data") or {}).get(credential["key"])))
-        return secret
-
-    def _find_own_secrets(self) -> tuple[dict[str, Any], ...]:
-        """Return the Secrets that this module made for the location, found by their mark.
-
-        A run that was killed may have left one alone, and a location that was given another Secret leaves the first one behind.
-        """
-        selector = ",".join(f"{name}={value}" for name, value in MADE_BY.items())
-        try:
-            found = self.api.list(resource.SECRET, self._namespace, label_selector=selector).items
-        except Forbidden as error:
-            self.context.warn(f"{self._target}: whether it has a Secret of its own was not looked up. {error}")
-            return ()
-        return tuple(item for item in found if (item["metadata"].get("annotations") or {}).get(OWNER) == self._name)
 
     def _moves(self, location: Mapping[str, Any]) -> bool:
         """Tell whether the wanted location points to another place: what it lists then goes from the cluster."""
@@ -225,19 +218,6 @@ class StorageLocation:
         same = {name for name in patch if canonical_there.get(name) == after.get(name)}
         return {name: value for name, value in patch.items() if name not in same}
 
-    def _secret_step(self, observed: Observed) -> Step | None:
-        credential = self.options.get("credential")
-        if not credential or credential.get("content") is None:
-            return None
-        data = {credential["key"]: location_options.encoded(credential["content"])}
-        if observed.secret is None:
-            body = {"metadata": {"name": credential["name"], "labels": MADE_BY, "annotations": {OWNER: self._name}}, "type": "Opaque", "data": data}
-            return Step(resource.create(resource.SECRET, self._namespace, body), "the credentials are not there yet")
-        if merge_patch(data, observed.secret.get("data") or {}):
-            patch = {"metadata": {"resourceVersion": observed.secret["metadata"]["resourceVersion"]}, "data": data}
-            return Step(resource.merge_patch(resource.SECRET, self._namespace, credential["name"], patch), "the credentials differ")
-        return None
-
     def _plan_present(self, observed: Observed) -> Plan:
         steps: list[Step] = []
         warnings: list[str] = []
@@ -251,15 +231,9 @@ class StorageLocation:
             if not self.context.check_mode:
                 raise NotProven("make", self._target, what, "Install Velero first")
             warnings.append(f"{self._target}: {what}; an earlier task has to install Velero before this one can run")
-        secret_step = self._secret_step(observed)
+        secret_step = self._credentials.step(observed.secret)
         steps += [secret_step] if secret_step else []
-        credential = self.options.get("credential")
-        if credential and credential.get("content") is None and not self._has_key(observed.secret, credential["key"]):
-            problem = "does not exist" if observed.secret is None else f"has no key {credential['key']}"
-            text = f"Secret {self._namespace}/{credential['name']} {problem}"
-            if not self.context.check_mode:
-                raise NotProven("use", self._target, text, "Make the Secret first, or give credential.content to have it made")
-            warnings.append(f"{self._target}: {text}; an earlier task has to make it")
+        warnings += self._credentials.lacking(observed.secret, check_mode=self.context.check_mode)
         location_step, look_again = self._location_steps(observed, wanted, secret_changes=secret_step is not None)
         losing = self._others_losing_default(observed) if wanted.get("default") is True else []
         steps += self._ordered(observed, location_step, losing)
@@ -273,10 +247,6 @@ class StorageLocation:
             warnings.append(f"{self._target} is no longer the default and no other takes its place here: a backup then has to name its location.")
         before, after = self._sides(observed, losing)
         return Plan(tuple(steps), before, after, tuple(warnings))
-
-    @staticmethod
-    def _has_key(secret: Mapping[str, Any] | None, key: str) -> bool:
-        return secret is not None and key in (secret.get("data") or {})
 
     def _location_steps(self, observed: Observed, wanted: Mapping[str, Any], *, secret_changes: bool) -> tuple[Step | None, Step | None]:
         """Return the write to the location, and the second one that makes the server look again; see validation.NUDGE."""
@@ -294,6 +264,10 @@ class StorageLocation:
         if not patch and not secret_changes:
             return None, look_again if validation.is_nudged(there) else None
         version = observed.location["metadata"]["resourceVersion"]
+        if self.restarts:
+            settled = {"validationFrequency": frequency} if validation.is_nudged(there) else {}
+            body = {"metadata": {"resourceVersion": version}, "spec": {**settled, **patch}}
+            return Step(resource.merge_patch(kind, self._namespace, self._name, body), f"{', '.join(sorted(patch))} differ"), None
         body = {"metadata": {"resourceVersion": version}, "spec": {**patch, "validationFrequency": validation.nudged(frequency)}}
         reason = f"{', '.join(sorted(patch))} differ" if patch else "its credentials differ"
         return Step(resource.merge_patch(kind, self._namespace, self._name, body), reason), look_again
@@ -327,10 +301,7 @@ class StorageLocation:
         return mine + release if newest and observed.location is None else release + mine
 
     def _sides(self, observed: Observed, losing: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
-        credential = self.options.get("credential")
-        key = (observed.secret or {}).get("metadata", {}).get("uid", "")
-        before: dict[str, Any] = {}
-        after: dict[str, Any] = {}
+        before, after = self._credentials.sides(observed.secret)
         if observed.location is not None:
             before["storage_location"] = location_view.spec_view(self._name, observed.location["spec"])
         spec = patched(
@@ -338,12 +309,6 @@ class StorageLocation:
             self._spec_patch(observed) if observed.location else self._wanted_spec(None),
         )
         after["storage_location"] = location_view.spec_view(self._name, spec)
-        if credential and credential.get("content") is not None:
-            name, field_name = credential["name"], credential["key"]
-            if observed.secret is not None:
-                there = {item: location_options.decoded(value) for item, value in (observed.secret.get("data") or {}).items()}
-                before["secret"] = masked({"name": name, "data": {field_name: there.get(field_name)}}, [("data", "*")], key)
-            after["secret"] = masked({"name": name, "data": {field_name: credential["content"]}}, [("data", "*")], key)
         if losing:
             before["other_defaults"] = sorted(other["metadata"]["name"] for other in losing)
             after["other_defaults"] = []
@@ -372,13 +337,11 @@ class StorageLocation:
                 warnings.append(f"{self._target} was the default: a backup now has to name its location, until another one is made the default.")
             if observed.backups:
                 warnings.append(location_view.backups_fate(self._target, len(observed.backups)))
-        used = {((other.get("spec") or {}).get("credential") or {}).get("name") for other in observed.others}
-        alone = [secret["metadata"] for secret in observed.own_secrets if secret["metadata"]["name"] not in used]
-        for metadata in alone:
-            request = resource.delete(resource.SECRET, self._namespace, metadata["name"], uid=metadata["uid"])
-            steps.append(Step(request, "it was made for this location only"))
-        if alone:
-            before["secrets"] = sorted(metadata["name"] for metadata in alone)
+        used = credential_secret.names_of(observed.others) | observed.used_elsewhere
+        removals, names = self._credentials.removals(observed.own_secrets, used)
+        steps += removals
+        if names:
+            before["secrets"] = names
         return Plan(tuple(steps), before, {}, tuple(warnings))
 
     # apply and prove
@@ -403,7 +366,7 @@ class StorageLocation:
 
     def _wait_for_a_validation(self) -> None:
         """Wait until a validation has ended after the last change, whatever it says: the next one began after the change."""
-        secret = self._read_secret()
+        secret = self._credentials.read(self.api, self.context)
 
         def judge(seen: dict[str, Any] | None) -> Done | Pending:
             if seen is None:
@@ -426,8 +389,9 @@ class StorageLocation:
         return result | {"waited": waited.shown()} if self._has_changed(plan) else result
 
     def _has_changed(self, plan: Plan) -> bool:
-        """Tell whether this task wrote anything; the plan is the last one, which is empty when a lost change turned out to be there."""
-        return plan.changed or bool(self.context.record.written)
+        """Tell whether this task wrote the location or a Secret; a plan is empty when a change whose answer was lost turned out to be there."""
+        paths = tuple(kind.path(self._namespace) for kind in (resource.BACKUP_STORAGE_LOCATION, resource.SECRET))
+        return plan.changed or any(request.path.startswith(paths) for request in self.context.record.written)
 
     def predicted(self, plan: Plan, observed: Observed) -> dict[str, Any]:
         """Return the location as it would be, without a status."""
@@ -459,7 +423,7 @@ class StorageLocation:
 
     def _prove_available(self, plan: Plan, observed: Observed) -> Waited[Any]:
         changed = self._has_changed(plan)
-        secret = self._read_secret() if changed else observed.secret
+        secret = self._credentials.read(self.api, self.context) if changed else observed.secret
 
         def judge(seen: dict[str, Any] | None) -> Done | Pending:
             if seen is None:
@@ -467,7 +431,8 @@ class StorageLocation:
             if self._spec_patch(Observed(True, True, seen, (), None, ())) or validation.is_nudged(seen["spec"]):
                 return Pending("it is not as it was written; somebody else changes it, or an old state was seen")
             verdict = validation.judge(seen, secret, self.api.server_time(), changed=changed, later_than=None if changed else self.started)
-            if not verdict.final or (self.looked and verdict.stamp and verdict.stamp <= self.looked):
+            old = any(time and verdict.stamp and verdict.stamp <= time for time in (self.looked, self.not_before))
+            if not verdict.final or old:
                 return Pending(verdict.text + self._woken(seen))
             if verdict.phase != "Available":
                 raise self._unavailable(verdict)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, serverops.circleci contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""velero_storage_location on Velero 1.10.3 and 1.8.1: the same truth from servers that validate at other moments and say less."""
+"""The locations on Velero 1.10.3 and 1.8.1: the same truth from servers that validate at other moments and say less."""
 
 from __future__ import annotations
 
@@ -81,3 +81,24 @@ def test_found_as_asked_on_an_idle_server(older: InstalledVelero) -> None:
     assert not again.failed, again["msg"]
     assert again.written == []
     run(MODULE, older.options(name="idle", state="absent"))
+
+
+def test_snapshot_location(older: InstalledVelero) -> None:
+    """A snapshot location is stored as asked for; credentials of its own are refused where Velero would drop them."""
+    snapshots = "velero_snapshot_location"
+    options = older.snapshot_options("older")
+    made = run(snapshots, options)
+    assert not made.failed, made["msg"]
+    assert made["snapshot_location"]["plugin"] == "velero.io/aws"
+    assert made.warnings == []
+    assert run(snapshots, options).written == []
+    own = run(snapshots, {**options, "credential": {"name": "older", "content": older.credentials}})
+    if older.velero.version == "1.8.1":
+        assert "option credential: the installed custom resource has no place for it" in own["msg"]
+        assert own["changed"] is False
+        assert older.secret("older") is None
+    else:
+        assert own["snapshot_location"]["credential"] == {"name": "older", "key": "cloud"}
+    assert not run(snapshots, older.options(name="older", state="absent")).failed
+    assert older.location("older", "volumesnapshotlocations") is None
+    assert older.secret("older") is None

@@ -252,6 +252,15 @@ def test_a_new_location_with_its_secret(run: Any) -> None:
     assert [key for key in twin.store if key.startswith("secrets/")] == []
 
 
+def test_a_secret_that_a_snapshot_location_uses_stays(run: Any) -> None:
+    twin = VeleroTwin(lambda spec, secret: bool(secret))
+    credential = {"name": "own", "key": "cloud", "content": "[default]\naws_access_key_id=a\naws_secret_access_key=b"}
+    run(twin, provider="aws", bucket="good", credential=credential)
+    twin.store["volumesnapshotlocations/volumes"] = {"metadata": {"name": "volumes"}, "spec": {"credential": {"name": "own", "key": "cloud"}}}
+    assert [request["method"] for request in run(twin, state="absent")["requests"]] == ["DELETE"]
+    assert "secrets/own" in twin.store
+
+
 def test_a_wrong_bucket_is_said_at_once(run: Any) -> None:
     twin = VeleroTwin(good)
     with pytest.raises(NotProven, match="NoSuchBucket") as told:
