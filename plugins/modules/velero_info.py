@@ -55,6 +55,7 @@ attributes:
     membership:
       - serverops.circleci.all
 seealso:
+  - module: serverops.circleci.velero_install
   - module: serverops.circleci.velero_storage_location
 """
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Definition
-from ansible_collections.serverops.circleci.plugins.module_utils._velero import installation, storage_location
+from ansible_collections.serverops.circleci.plugins.module_utils._velero import install, installation, snapshot_location, storage_location
 from ansible_collections.serverops.circleci.plugins.plugin_utils._action import Action
 
 # the first TLS context of a process makes OpenSSL load its algorithms; made here, the workers inherit that (4 ms less per task)
@@ -26,5 +26,6 @@ class ActionModule(Action):
     """Runs the Velero modules."""
 
     definitions: ClassVar[Mapping[str, Definition]] = {
-        definition.name: definition for definition in (installation.DEFINITION, storage_location.DEFINITION)
+        definition.name: definition
+        for definition in (installation.DEFINITION, install.DEFINITION, snapshot_location.DEFINITION, storage_location.DEFINITION)
     }

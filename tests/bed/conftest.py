@@ -54,9 +54,13 @@ class InstalledVelero:
         config = {"region": self.bed.s3.region, "s3ForcePathStyle": "true", "s3Url": self.bed.s3.endpoint_inside}
         return self.options(**{"name": name, "provider": "aws", "bucket": self.bucket, "prefix": name, "config": config, **over})
 
-    def location(self, name: str) -> dict[str, Any] | None:
-        """Return a location as the cluster has it."""
-        text = self.bed.kubectl("-n", self.namespace, "get", "backupstoragelocations.velero.io", name, "--ignore-not-found", "-o", "json")
+    def snapshot_options(self, name: str, **over: Any) -> dict[str, Any]:
+        """Return the options of a valid snapshot location."""
+        return self.options(**{"name": name, "provider": "aws", "config": {"region": self.bed.s3.region}, **over})
+
+    def location(self, name: str, kind: str = "backupstoragelocations") -> dict[str, Any] | None:
+        """Return a location as the cluster has it; kind: storage or snapshot locations."""
+        text = self.bed.kubectl("-n", self.namespace, "get", f"{kind}.velero.io", name, "--ignore-not-found", "-o", "json")
         return json.loads(text) if text.strip() else None
 
     def secret(self, name: str) -> dict[str, Any] | None:

@@ -49,5 +49,8 @@ def test_examples_run(velero: InstalledVelero, core: str, name: str, content: di
 
 def test_make_it_default_again(velero: InstalledVelero) -> None:
     """What the EXAMPLES took from the location default is given back, for the tests that follow."""
-    played = play(tasks_of([{"serverops.circleci.velero_storage_location": {**velero.login, "name": "default", "default": True}}]))
+    s3 = velero.bed.s3
+    config = {"region": s3.region, "s3ForcePathStyle": "true", "s3Url": s3.endpoint_inside, "publicUrl": s3.endpoint_outside}
+    options = {**velero.login, "name": "default", "default": True, "prefix": "", "config": config}
+    played = play(tasks_of([{"serverops.circleci.velero_storage_location": options}]))
     assert played.rc == 0, played.stdout

@@ -150,9 +150,9 @@ class Cluster:
         if location is None:
             return ["the location is not there"]
         status = location.get("status") or {}
-        stamp = _time(status.get("lastValidationTime"))
+        stamp = time_of(status.get("lastValidationTime"))
         # Velero reads a Secret through a cache, so that a validation in the very second of its change says nothing
-        changed = max([*_written(location, "f:spec"), *(moment + timedelta(seconds=1) for moment in _written(secret or {}, "f:data"))], default=None)
+        changed = max([*written(location, "f:spec"), *(moment + timedelta(seconds=1) for moment in written(secret or {}, "f:data"))], default=None)
         if status.get("phase") != "Available":
             return [f"Velero says {status.get('phase')}: {status.get('message')}"]
         if stamp is None or (changed is not None and stamp < changed):
@@ -206,7 +206,7 @@ class Cluster:
             }
             self._wanted("PUT", f"{self.locations}/{LOCATION}", document | kept)
         self._stage_default(wanted)
-        before = _time(((location or {}).get("status") or {}).get("lastValidationTime"))
+        before = time_of(((location or {}).get("status") or {}).get("lastValidationTime"))
         self._until(lambda: not self.differences(wanted) and self._judged(wanted, before), f"Velero judges {wanted}")
 
     def _stage_default(self, wanted: Location | None) -> None:
@@ -219,14 +219,14 @@ class Cluster:
 
     def _judged(self, wanted: Location, before: datetime | None) -> bool:
         status = (self.location() or {}).get("status") or {}
-        stamp = _time(status.get("lastValidationTime"))
+        stamp = time_of(status.get("lastValidationTime"))
         new = stamp is not None and (before is None or stamp > before)
         return new and status.get("phase") == ("Available" if wanted.usable else "Unavailable") and (not wanted.usable or not self.unproven())
 
     def _next_second(self) -> None:
         """Let the second of the last validation and of the last write to the Secret pass: stamps are whole seconds."""
-        stamp = _time(((self.location() or {}).get("status") or {}).get("lastValidationTime"))
-        for moment in [*([stamp] if stamp else []), *_written(self.secret() or {}, "f:data")]:
+        stamp = time_of(((self.location() or {}).get("status") or {}).get("lastValidationTime"))
+        for moment in [*([stamp] if stamp else []), *written(self.secret() or {}, "f:data")]:
             left = (moment + timedelta(seconds=1)).timestamp() - time.time()
             time.sleep(min(1.0, max(0.0, left)))
 
@@ -241,7 +241,7 @@ class Cluster:
         """Return the names of ServerStatusRequests that are older than so many seconds."""
         items = self._wanted("GET", self.status_requests)["items"]
         now = time.time()
-        created = {item["metadata"]["name"]: _time(item["metadata"]["creationTimestamp"]) for item in items}
+        created = {item["metadata"]["name"]: time_of(item["metadata"]["creationTimestamp"]) for item in items}
         return [name for name, time_made in created.items() if time_made is not None and now - time_made.timestamp() > age]
 
 
@@ -250,12 +250,13 @@ def _normal(spec: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in spec.items() if value not in (None, "", {}, False) and (name, value) != ("accessMode", "ReadWrite")}
 
 
-def _time(text: str | None) -> datetime | None:
+def time_of(text: str | None) -> datetime | None:
+    """Return a Kubernetes timestamp."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
 
 
-def _written(document: dict[str, Any], part: str) -> list[datetime]:
+def written(document: dict[str, Any], part: str) -> list[datetime]:
     """Return when anybody but Velero's server wrote a part of an object."""
     entries = (document.get("metadata") or {}).get("managedFields") or []
-    times = [_time(entry.get("time")) for entry in entries if entry.get("manager") != SERVER and part in (entry.get("fieldsV1") or {})]
+    times = [time_of(entry.get("time")) for entry in entries if entry.get("manager") != SERVER and part in (entry.get("fieldsV1") or {})]
     return [time for time in times if time is not None]

@@ -8,40 +8,70 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.faults.cluster import KEY, LOCATION, PERIOD, SECRET, Location, Store
+from tests.faults.cluster import KEY, LOCATION, PERIOD, SECRET, Cluster, Location, Store
+from tests.faults.installation import Installation, Installed
+from tests.faults.snapshots import SECRET as SNAPSHOT_SECRET
+from tests.faults.snapshots import SnapshotCluster, Snapshots
 
 ONE = Location("one", "first")
 TWO = Location("two", "second")
 NOWHERE = replace(TWO, bucket="no-such-bucket")
+HERE = Snapshots("here", "first")
+THERE = Snapshots("there", "second")
+RUNNING = Installed("11s", "one", "first")
+State = Location | Snapshots | Installed | None
+"""Of what a scenario is about; None when it is not there."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One task. older: a state that the cluster was in before `before`, which a stale read shows; None means no location.
+    """One task. older: a state that the cluster was in before `before`, which a stale read shows; None means no location of the task's kind.
 
     fails: the task cannot succeed, with or without faults, and its message holds this text.
     """
 
     name: str
     module: str
-    older: Location | None
-    before: Location | None
-    wanted: Location | None
+    older: State
+    before: State
+    wanted: State
     state: str = "present"
     fails: str = ""
     only: tuple[str, ...] = ()
 
     @property
     def manages(self) -> bool:
-        return self.module == "velero_storage_location"
+        return self.module != "velero_info"
 
-    def options(self, namespace: str, store: Store, kubeconfig: str, timeout: int) -> dict[str, Any]:
+    @property
+    def installs(self) -> bool:
+        return self.module == "velero_install"
+
+    def part(self, cluster: Cluster, installation: Installation) -> Any:
+        """Return what the states are states of: the installation, the snapshot location or the storage location."""
+        if self.installs:
+            return installation
+        return SnapshotCluster(cluster) if self.module == "velero_snapshot_location" else cluster
+
+    def options(self, namespace: str, store: Store, kubeconfig: str, timeout: int, installation: Installation) -> dict[str, Any]:
         """Return the module's options."""
         login = {"kubeconfig": kubeconfig, "namespace": namespace, "timeout": timeout}
+        if self.installs:
+            return {**login, **(installation.options(self.wanted) if isinstance(self.wanted, Installed) else {"state": "absent"})}
+        if isinstance(self.wanted, Installed):
+            raise TypeError("the state of an installation is wanted of another module")
         if not self.manages:
             return login
         if self.wanted is None:
             return {**login, "name": LOCATION, "state": "absent"}
+        if isinstance(self.wanted, Snapshots):
+            return {
+                **login,
+                "name": LOCATION,
+                "provider": "aws",
+                "config": {"region": self.wanted.region},
+                "credential": {"name": SNAPSHOT_SECRET, "key": KEY, "content": store.credentials[self.wanted.account]},
+            }
         if self.only:
             return {**login, "name": LOCATION} | {name: getattr(self.wanted, name) for name in self.only}
         return {
@@ -65,5 +95,20 @@ SCENARIOS = (
     ),
     Scenario("remove", "velero_storage_location", older=None, before=ONE, wanted=None),
     Scenario("change to no bucket", "velero_storage_location", older=NOWHERE, before=ONE, wanted=NOWHERE, fails="Unavailable"),
+    Scenario("create snapshots", "velero_snapshot_location", older=HERE, before=None, wanted=HERE),
+    Scenario("change snapshots", "velero_snapshot_location", older=THERE, before=HERE, wanted=THERE),
+    Scenario("unchanged snapshots", "velero_snapshot_location", older=THERE, before=HERE, wanted=HERE),
+    Scenario("remove snapshots", "velero_snapshot_location", older=None, before=HERE, wanted=None),
     Scenario("info", "velero_info", older=None, before=ONE, wanted=ONE),
+    Scenario("install", "velero_install", older=None, before=None, wanted=RUNNING),
+    Scenario("installed", "velero_install", older=replace(RUNNING, argument="12s"), before=RUNNING, wanted=RUNNING),
+    Scenario("install with other arguments", "velero_install", older=None, before=RUNNING, wanted=replace(RUNNING, argument="13s")),
+    Scenario(
+        "install with another key and place",
+        "velero_install",
+        older=replace(RUNNING, prefix="two"),
+        before=RUNNING,
+        wanted=replace(RUNNING, prefix="two", account="second"),
+    ),
+    Scenario("uninstall", "velero_install", older=None, before=RUNNING, wanted=None),
 )

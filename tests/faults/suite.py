@@ -25,8 +25,10 @@ from tests.bed.driver.velero import Velero
 from tests.faults import fault_proxy, module_process, verdict
 from tests.faults.cluster import Cluster, Store
 from tests.faults.fault_proxy import Authority, Fault, FaultProxy, Run, Upstream
+from tests.faults.installation import NOTHING, Installation
 from tests.faults.module_process import Ended, Starter
-from tests.faults.scenarios import SCENARIOS, Scenario
+from tests.faults.scenarios import RUNNING, SCENARIOS, Scenario, State
+from tests.plays import in_process
 
 VERSION = "1.17.2"
 TRIES = 5
@@ -94,6 +96,7 @@ class Place:
         self.marker = marker
         self.proxy = FaultProxy(upstream, authority, folder, f"place-{number}")
         self.cluster = Cluster(driver, velero.namespace, store)
+        self.installation = Installation(self.cluster, velero)
         self.starter = Starter()
         self.runs: list[Run] = []
 
@@ -115,24 +118,28 @@ class Place:
         self.runs.append(run)
         run.kill = self.starter.kill
         self.cluster.mark()
-        options = scenario.options(self.velero.namespace, self.store, str(self.proxy.kubeconfig), timeout)
+        options = scenario.options(self.velero.namespace, self.store, str(self.proxy.kubeconfig), timeout, self.installation)
         ended = self.starter.run(scenario.module, options, runner)
         if fault is not None and fault.kind in fault_proxy.LATE and run.delivered.is_set() and not run.late_over.wait(5):
             run.trouble.append("the late request was not carried out")
         return ended, run
 
+    def stage(self, scenario: Scenario, state: State) -> None:
+        """Bring what a scenario is about into a state; a scenario of a location needs a server."""
+        if not scenario.installs and not self.installation.exists:
+            self.installation.stage(RUNNING)
+        scenario.part(self.cluster, self.installation).stage(state)
+
     def clean(self, scenario: Scenario) -> list[Fault]:
         """Run a scenario without a fault; return its requests as the faults that are possible at them, with an empty kind."""
-        self.cluster.stage(scenario.before)
+        self.stage(scenario, scenario.before)
         ended, run = self.play(scenario, CALM)
         findings = verdict.Findings()
-        verdict.judge(scenario, ended, run, self.cluster, CALM, self.secrets(), findings)
+        verdict.judge(scenario, ended, run, self.cluster, self.installation, CALM, self.secrets(), findings)
         told = str((ended.result or {}).get("msg") or "")
         if run.trouble or findings or (scenario.fails not in told if scenario.fails else not ended.succeeded):
             raise RuntimeError(f"{scenario.name}: the clean run did not come out as it should: {told} {run.trouble} {list(findings.all())}")
-        return [
-            Fault("", seen.key.replace(f"/namespaces/{self.velero.namespace}", "/namespaces/{namespace}"), seen.occurrence) for seen in run.requests
-        ]
+        return [Fault("", seen.key.replace(self.velero.namespace, "{namespace}"), seen.occurrence) for seen in run.requests]
 
     def carry_out(self, case: Case, runner: str = module_process.PLAIN) -> Outcome:
         """Carry out a case: stage, run with the fault, judge, run again without until nothing is left to do."""
@@ -152,9 +159,9 @@ class Place:
         fault = Fault(case.fault.kind, case.fault.key.replace("{namespace}", self.velero.namespace), case.fault.occurrence)
         self.proxy.older = {}
         if fault.kind == "stale":
-            self.cluster.stage(scenario.older)
+            self.stage(scenario, scenario.older)
             self.proxy.remember([fault.key])
-        self.cluster.stage(scenario.before)
+        self.stage(scenario, scenario.before)
         ended, run = self.play(scenario, case.timeout, fault, runner)
         outcome.requests = [
             f"  {seen.index + 1:>2} {seen.status or '-'} {seen.method} {seen.target}{f'   <- {seen.fault}' if seen.fault else ''}"
@@ -168,14 +175,14 @@ class Place:
             raise RuntimeError("; ".join(run.trouble))
         if fault.kind.startswith("killed") and not ended.signal:
             raise RuntimeError("the process was not killed")
-        verdict.judge(scenario, ended, run, self.cluster, case.timeout, self.secrets(), outcome.findings)
+        verdict.judge(scenario, ended, run, self.cluster, self.installation, case.timeout, self.secrets(), outcome.findings)
         self._converge(scenario, outcome.findings)
 
     def _converge(self, scenario: Scenario, findings: verdict.Findings) -> None:
         for name in ("the next run", "the run after that"):
             ended, run = self.play(scenario, CALM)
             own = verdict.Findings()
-            verdict.judge(scenario, ended, run, self.cluster, CALM, self.secrets(), own)
+            verdict.judge(scenario, ended, run, self.cluster, self.installation, CALM, self.secrets(), own)
             findings.stuck.extend(f"{name}: {kind}: {text}" for kind, text in own.all())
             message = str((ended.result or {}).get("msg") or "")
             if scenario.fails and scenario.fails not in message:
@@ -253,11 +260,9 @@ def make_store(bed: Bed, marker: str) -> Store:
 def installed(bed: Bed, namespaces: Sequence[str]) -> Iterator[list[Velero]]:
     """Put one Velero into each namespace by its own CLI, and take them off again."""
     veleros = [Velero(bed, VERSION, namespace) for namespace in namespaces]
-    # several fit on a small node only when they ask for nothing
-    nothing = tuple(f"--velero-pod-{what}=0" for what in ("cpu-request", "mem-request", "cpu-limit", "mem-limit"))
     try:
         for velero in veleros:
-            velero.install(velero.namespace, node_agent=False, extra=nothing, wait=False)
+            velero.install(velero.namespace, node_agent=False, extra=NOTHING, wait=False)
         for velero in veleros:
             velero.wait(node_agent=False, limit=180)
         yield veleros
@@ -265,6 +270,15 @@ def installed(bed: Bed, namespaces: Sequence[str]) -> Iterator[list[Velero]]:
         for namespace in namespaces:
             bed.kubectl("delete", "clusterrolebinding", f"velero-{namespace}", "--ignore-not-found")
             bed.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
+
+
+def mark_definitions(bed: Bed, place: Place) -> None:
+    """Let velero_install mark the custom resource definitions, which all places share, so that no case has to write them."""
+    # by a Job, since from a program it would find that nothing differs, and mark nothing
+    login = {"kubeconfig": str(bed.kubeconfig), "namespace": place.velero.namespace, "timeout": CALM}
+    ran = in_process.run("velero_install", login | {"crds_from": "job"} | place.installation.options(RUNNING))
+    if ran.failed:
+        raise RuntimeError(f"the definitions were not marked: {ran['msg']}")
 
 
 @contextlib.contextmanager
@@ -278,9 +292,11 @@ def places(bed: Bed, count: int) -> Iterator[list[Place]]:
         authority = Authority(folder)
         upstream = Upstream(bed.kubeconfig, folder)
         driver = Upstream(bed.run_dir / "n1/pki/driver.kubeconfig", folder)
-        yield [
+        made = [
             stack.enter_context(Place(number, velero, store, folder, upstream, driver, authority, marker)) for number, velero in enumerate(veleros)
         ]
+        mark_definitions(bed, made[0])
+        yield made
 
 
 # the whole

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from tests.faults.cluster import LOCATION, Cluster
 from tests.faults.fault_proxy import LATE, Run
+from tests.faults.installation import Installation
 from tests.faults.module_process import Ended
 from tests.faults.scenarios import Scenario
 
@@ -51,7 +52,16 @@ def forms(secret: str) -> set[str]:
     return found
 
 
-def judge(scenario: Scenario, ended: Ended, run: Run, cluster: Cluster, timeout: float, secrets: Iterable[str], findings: Findings) -> None:
+def judge(
+    scenario: Scenario,
+    ended: Ended,
+    run: Run,
+    cluster: Cluster,
+    installation: Installation,
+    timeout: float,
+    secrets: Iterable[str],
+    findings: Findings,
+) -> None:
     """Judge the run of a module that has ended; the cluster is looked at as it is now."""
     if ended.seconds > timeout + GRACE:
         findings.overrun.append(f"it ended after {ended.seconds:.1f} s with timeout {timeout:g}")
@@ -66,10 +76,11 @@ def judge(scenario: Scenario, ended: Ended, run: Run, cluster: Cluster, timeout:
         findings.duplicate.extend(f"{path} was left behind" for path in thrown_away(run) if cluster.ask("GET", path)[0] != 404)
     if not ended.failed and scenario.fails:
         findings.false_success.append("it said that it succeeded, and that cannot be")
+    part = scenario.part(cluster, installation)
     if ended.succeeded and scenario.manages:
-        findings.false_success.extend(f"it said that it succeeded, but {text}" for text in cluster.differences(scenario.wanted))
+        findings.false_success.extend(f"it said that it succeeded, but {text}" for text in part.differences(scenario.wanted))
         if scenario.wanted is not None:
-            unproven = [*cluster.unproven(), *(cluster.unasked(scenario.wanted) if effective else ())]
+            unproven = [*part.unproven(), *(part.unasked(scenario.wanted) if effective else ())]
             findings.false_success.extend(f"it said that it succeeded, but {text}" for text in unproven)
         if ended.changed and not effective:
             findings.false_success.append("it said that it changed something, and nothing was written")

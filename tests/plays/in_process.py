@@ -13,9 +13,13 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Definition, perform
-from ansible_collections.serverops.circleci.plugins.module_utils._velero import installation, storage_location
+from ansible_collections.serverops.circleci.plugins.module_utils._velero import install, installation, snapshot_location, storage_location
+from ansible_collections.serverops.circleci.plugins.plugin_utils._action import run_program
 
-DEFINITIONS: dict[str, Definition] = {definition.name: definition for definition in (installation.DEFINITION, storage_location.DEFINITION)}
+DEFINITIONS: dict[str, Definition] = {
+    definition.name: definition
+    for definition in (installation.DEFINITION, install.DEFINITION, snapshot_location.DEFINITION, storage_location.DEFINITION)
+}
 
 
 @dataclass
@@ -48,6 +52,6 @@ def run(module: str, options: Mapping[str, Any], *, check: bool = False) -> Ran:
         raise AssertionError(checked.error_messages)
     lines: list[str] = []
     parent = os.getppid()
-    context = Context(check_mode=check, progress=lines.append, parent_alive=lambda: os.getppid() == parent)
+    context = Context(check_mode=check, progress=lines.append, parent_alive=lambda: os.getppid() == parent, run_program=run_program)
     result = perform(definition, checked.validated_parameters, context)
     return Ran(json.loads(json.dumps(result)), context.warnings, lines)

@@ -17,9 +17,22 @@ from tests.plays import Played, play, tasks_of
 from tests.unit.kubernetes.twins import ApiTwin, Arrived, Reply, refusal
 
 CORE = core_version.rpartition(".")[0]
-KNOWN = {"/apis/apps/v1/namespaces/velero/deployments", "/apis/apps/v1/namespaces/velero/daemonsets"}
+KNOWN = {
+    "/apis/apps/v1/namespaces/velero/deployments",
+    "/apis/apps/v1/namespaces/velero/daemonsets",
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+}
+ABSENT = {
+    "/api/v1/namespaces/velero": "namespaces",
+    "/api/v1/namespaces/velero/serviceaccounts/velero": "serviceaccounts",
+    "/api/v1/namespaces/velero/secrets/velero-restic-credentials": "secrets",
+    "/api/v1/namespaces/velero/secrets/velero-repo-credentials": "secrets",
+    "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/velero": "clusterrolebindings",
+}
 MODULES: dict[str, dict[str, Any]] = {
     "velero_info": {},
+    "velero_install": {"state": "absent"},
+    "velero_snapshot_location": {"name": "default", "state": "absent"},
     "velero_storage_location": {"name": "default", "state": "absent"},
 }
 
@@ -28,8 +41,9 @@ def without_velero(request: Arrived) -> Reply:
     """Answer as an API server that knows none of Velero's kinds and has no namespace for it."""
     if request.path in KNOWN:
         return Reply(document={"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []})
-    if request.path == "/api/v1/namespaces/velero":
-        return refusal(404, "NotFound", 'namespaces "velero" not found', kind="namespaces", name="velero")
+    if request.path in ABSENT:
+        kind, name = ABSENT[request.path], request.path.rsplit("/", 1)[-1]
+        return refusal(404, "NotFound", f'{kind} "{name}" not found', kind=kind, name=name)
     return refusal(404, "NotFound", "the server could not find the requested resource")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Definition
 from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import Absent, DeadlineOver, Forbidden, Refused
@@ -88,7 +88,11 @@ def _pod_view(pod: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _server(api: Api, workloads: Workloads, namespace: str, context: Context) -> dict[str, Any]:
+Answer: TypeAlias = "tuple[str | None, list[dict[str, str]]]"
+"""A server's version and plugins, by its own word."""
+
+
+def _server(api: Api, workloads: Workloads, namespace: str, context: Context, answer: Answer | None = None) -> dict[str, Any]:
     deployment = workloads.deployment
     if deployment is None:
         return {
@@ -103,7 +107,7 @@ def _server(api: Api, workloads: Workloads, namespace: str, context: Context) ->
     problem = _server_problem(api, deployment, views, namespace, context)
     if problem is None:
         try:
-            version, plugins = server.ask_status(api, namespace, api.transport.deadline)
+            version, plugins = answer or server.ask_status(api, namespace, api.transport.deadline)
         except Forbidden as error:
             context.warn(f"The server was not asked for its version and plugins: {error}")
         except Absent:
@@ -152,9 +156,7 @@ def _last_words(api: Api, namespace: str, pod: str, context: Context) -> str:
     except Refused:
         # it is gone, or there is none: the container has not run before
         return ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if "rror" in line or "level=fatal" in line or "panic" in line]
-    return server.log_message((telling or lines or [""])[-1])[:500]
+    return server.telling_line(text)
 
 
 def _node_agents(api: Api, workloads: Workloads, context: Context) -> list[dict[str, Any]]:
@@ -190,17 +192,6 @@ def _locations(api: Api, kind: resource.Resource, namespace: str) -> list[dict[s
     return sorted(api.list(kind, namespace).items, key=lambda item: str(item["metadata"]["name"]))
 
 
-def _snapshot_view(item: Mapping[str, Any]) -> dict[str, Any]:
-    spec = item.get("spec") or {}
-    return {
-        "name": item["metadata"]["name"],
-        "namespace": item["metadata"]["namespace"],
-        "provider": spec.get("provider"),
-        "config": spec.get("config") or {},
-        "credential": spec.get("credential"),
-    }
-
-
 def _unfinished(api: Api, kind: resource.Resource, namespace: str) -> list[dict[str, Any]]:
     found = []
     for item in _locations(api, kind, namespace):
@@ -223,7 +214,12 @@ def find(options: Mapping[str, Any], context: Context) -> dict[str, Any]:
     namespace = str(options["namespace"])
     location_options.check_name("namespace", namespace, label=True)
     api = session.log_in(options, context)
-    gather = set(options["gather"])
+    found = entry(api, namespace, set(options["gather"]), context)
+    return {"changed": False, "velero": [found] if found else []}
+
+
+def entry(api: Api, namespace: str, gather: set[str], context: Context, answer: Answer | None = None) -> dict[str, Any] | None:
+    """Return what there is of an installation, or None. answer: of the server, when it was asked already."""
     by_workload = bool(gather & {"server", "node_agents"})
     workloads = _read_workloads(api, namespace) if by_workload else Workloads(None, None, ())
     try:
@@ -234,25 +230,25 @@ def find(options: Mapping[str, Any], context: Context) -> dict[str, Any]:
     except Absent:
         # the kinds are not known to the cluster
         if workloads.deployment is None and workloads.daemon_set is None:
-            return {"changed": False, "velero": []}
+            return None
         context.warn(f"Velero runs in namespace {namespace}, but its custom resource definitions are not installed.")
         locations, snapshots, backups, restores = [], [], [], []
     if workloads.deployment is None and workloads.daemon_set is None and not (locations or snapshots or backups or restores):
-        return {"changed": False, "velero": []}
-    entry: dict[str, Any] = {"namespace": namespace}
+        return None
+    found: dict[str, Any] = {"namespace": namespace}
     if by_workload:
-        entry["installed_by"] = installed_by(workloads.deployment or workloads.daemon_set)
+        found["installed_by"] = installed_by(workloads.deployment or workloads.daemon_set)
     if "server" in gather:
-        entry["server"] = _server(api, workloads, namespace, context)
+        found["server"] = _server(api, workloads, namespace, context, answer)
     if "storage_locations" in gather:
-        entry["storage_locations"] = [location_view.shown(item) for item in locations]
+        found["storage_locations"] = [location_view.shown(item) for item in locations]
     if "snapshot_locations" in gather:
-        entry["snapshot_locations"] = [_snapshot_view(item) for item in snapshots]
+        found["snapshot_locations"] = [location_view.snapshot_shown(item) for item in snapshots]
     if "node_agents" in gather:
-        entry["node_agents"] = _node_agents(api, workloads, context)
+        found["node_agents"] = _node_agents(api, workloads, context)
     if "unfinished" in gather:
-        entry["unfinished"] = {"backups": backups, "restores": restores}
-    return {"changed": False, "velero": [entry]}
+        found["unfinished"] = {"backups": backups, "restores": restores}
+    return found
 
 
 DEFINITION = Definition("velero_info", ARGUMENTS, find, secrets=login.secrets_in)

@@ -13,7 +13,7 @@ import dataclasses
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.deadline import Deadline
@@ -105,10 +105,19 @@ def pod_problem(pod: Mapping[str, Any]) -> tuple[str, str] | None:
     return str(status.get("reason") or "NotReady"), str(status.get("message") or f"phase {status.get('phase') or 'unknown'}")
 
 
-def ask_status(api: Api, namespace: str, deadline: Deadline) -> tuple[str | None, list[dict[str, str]]]:
+def ask_status(
+    api: Api,
+    namespace: str,
+    deadline: Deadline,
+    *,
+    within: float = ANSWER_WITHIN,
+    meanwhile: Callable[[], str] = lambda: "",
+    progress: Callable[[str], None] = lambda text: None,
+) -> tuple[str | None, list[dict[str, str]]]:
     """Ask the running server for its version and plugins by a ServerStatusRequest, and remove the request again.
 
     The server removes answered requests itself within five minutes, so one that stays behind (a killed task) does no harm.
+    meanwhile: called at each look without an answer; returns what else is to be told, or raises what makes waiting useless.
     """
     name = f"serverops-circleci-{secrets.token_hex(5)}"
     try:
@@ -116,11 +125,14 @@ def ask_status(api: Api, namespace: str, deadline: Deadline) -> tuple[str | None
     except Conflict:
         # the name is ours alone: an earlier try arrived and its answer was lost
         made = {}
-    limit = Deadline(min(ANSWER_WITHIN, deadline.remaining()))
+    limit = Deadline(min(within, deadline.remaining()))
 
     def judge(seen: dict[str, Any] | None) -> Done | Pending:
         status = (seen or {}).get("status") or {}
-        return Done(status, "answered") if status.get("phase") == "Processed" else Pending("no answer yet")
+        if status.get("phase") == "Processed":
+            return Done(status, "answered")
+        more = meanwhile()
+        return Pending(f"no answer yet{f'; {more}' if more else ''}")
 
     try:
         if (made.get("status") or {}).get("phase") == "Processed":
@@ -131,7 +143,7 @@ def ask_status(api: Api, namespace: str, deadline: Deadline) -> tuple[str | None
             kind = resource.SERVER_STATUS_REQUEST
             seen = snapshots(api, kind, namespace, name, deadline=limit, start_version=version, known=made or None)
             try:
-                status = wait(seen, judge, limit, lambda text: None, "ask", f"Velero's server in namespace {namespace}", "Look into its log").value
+                status = wait(seen, judge, limit, progress, "ask", f"Velero's server in namespace {namespace}", "Look into its log").value
             except DeadlineOver:
                 # a watch that hung shows nothing, so look once more before the server is called silent
                 last = judge(api.get(resource.SERVER_STATUS_REQUEST, namespace, name))
@@ -144,6 +156,16 @@ def ask_status(api: Api, namespace: str, deadline: Deadline) -> tuple[str | None
             api.send(dataclasses.replace(resource.delete(resource.SERVER_STATUS_REQUEST, namespace, name), repeatable=True))
     plugins = [{"name": str(item["name"]), "kind": str(item["kind"])} for item in status.get("plugins") or []]
     return status.get("serverVersion") or None, sorted(plugins, key=lambda item: (item["kind"], item["name"]))
+
+
+def ask_once(api: Api, namespace: str, limit: Deadline) -> tuple[str | None, list[dict[str, str]]] | None:
+    """Ask as `ask_status` does, for a short time; None when no answer came."""
+    try:
+        return ask_status(api, namespace, limit)
+    except DeadlineOver:
+        if api.transport.deadline.over:
+            raise  # the time of the task was over, which says nothing about the server
+        return None
 
 
 def last_log_line(api: Api, namespace: str, location: str) -> str:
@@ -161,6 +183,13 @@ def last_log_line(api: Api, namespace: str, location: str) -> str:
         if ("level=error" in line or '"level":"error"' in line) and name.search(line):
             return log_message(line)
     return ""
+
+
+def telling_line(text: str) -> str:
+    """Return the last line of a log that names an error, or else the last one; at most 500 characters, empty for an empty log."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if "rror" in line or "level=fatal" in line or "panic" in line]
+    return log_message((telling or lines or [""])[-1])[:500]
 
 
 def log_message(line: str) -> str:

@@ -10,6 +10,9 @@ from typing import Any
 
 from tests.bed.conftest import InstalledVelero
 from tests.bed.driver import READ_VERBS
+from tests.bed.ways.cases import INSTALL_BACK
+from tests.bed.ways.world import World
+from tests.plays.in_process import run
 
 PROBES = frozenset({"serverstatusrequests", "selfsubjectaccessreviews", "selfsubjectreviews"})
 """Kinds that are created only to ask something: requests of effect probe, which change nothing that a person would call state."""
@@ -17,7 +20,8 @@ AGENT = "serverops.circleci"
 
 
 def writes(velero: InstalledVelero, mark: int, *, accepted: bool = False) -> list[str]:
-    """Return verb and path of every request of effect write that our tasks sent to Velero's namespace since a mark, whoever they logged in as.
+    """Return verb and path of every request of effect write that our tasks sent about Velero's namespace and the cluster since a mark, whoever
+    they logged in as.
 
     accepted: leave out those that the API server refused, such as a conflict with a write of Velero's server.
     """
@@ -26,14 +30,20 @@ def writes(velero: InstalledVelero, mark: int, *, accepted: bool = False) -> lis
         about = event.get("objectRef") or {}
         if accepted and (event.get("responseStatus") or {}).get("code", 0) >= 400:
             continue
-        if event["verb"] not in READ_VERBS and about.get("resource") not in PROBES and about.get("namespace") == velero.namespace:
+        if event["verb"] not in READ_VERBS and about.get("resource") not in PROBES and about.get("namespace") in (None, "", velero.namespace):
             found.append(f"{event['verb']} {event['requestURI']}")
     return found
 
 
+def as_installed(world: World) -> None:
+    """Bring the shared Velero back to what it was installed with, its definitions marked, by velero_install in this process."""
+    back = run("velero_install", world.install_options(crds_from="job", **INSTALL_BACK))
+    assert not back.failed, back["msg"]
+
+
 def clean(velero: InstalledVelero, prefix: str = "ways-") -> None:
-    """Remove the locations and Secrets that begin with the prefix, and make Velero's own location the default again."""
-    for kind in ("backupstoragelocations.velero.io", "secrets"):
+    """Remove the locations of both kinds and the Secrets that begin with the prefix, and make Velero's own location the default again."""
+    for kind in ("backupstoragelocations.velero.io", "volumesnapshotlocations.velero.io", "secrets"):
         listed: list[dict[str, Any]] = json.loads(velero.bed.kubectl("-n", velero.namespace, "get", kind, "-o", "json"))["items"]
         names = [item["metadata"]["name"] for item in listed if item["metadata"]["name"].startswith(prefix)]
         if names:

@@ -22,6 +22,7 @@ CHANGING = (
     (re.compile(r"\(\d+ s ago\)"), "(AGO)"),
     (re.compile(r"after \d+ s"), "after SECONDS"),
     (re.compile(r"marker [0-9a-f]{8}"), "marker"),
+    (re.compile(r"\b(velero-[0-9a-f]{6,10}|node-agent)-[a-z0-9]{5}\b"), "POD"),
     (re.compile(r"(Request ?I[dD]|Host ?I[dD])(: ?|=)[^, ]+"), r"\1"),
 )
 COREADDED = frozenset({"exception", "failed"})

@@ -13,17 +13,18 @@ from tests.bed.ways import specification
 from tests.bed.ways.world import DEAD, World
 from tests.plays.in_process import DEFINITIONS
 
-INFO, LOCATION = "velero_info", "velero_storage_location"
+INFO, LOCATION, SNAPSHOT, INSTALL = "velero_info", "velero_storage_location", "velero_snapshot_location", "velero_install"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A task: a name that can be part of an object's name, the module, its options, those of a task that has to run before."""
+    """A task: a name that can be part of an object's name, the module, its options, those of a task that runs before, whether it only checks."""
 
     name: str
     module: str
     options: dict[str, Any]
     before: dict[str, Any] | None = None
+    check: bool = False
 
 
 def login_values(world: World) -> dict[str, list[dict[str, Any]]]:
@@ -117,15 +118,46 @@ def location_values(world: World) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _location_cases(world: World) -> Iterator[Case]:
-    absent = {"name": "ways-never-made", "namespace": world.velero.namespace, "state": "absent"}
-    # every login was tried by the other module; here one case for each thing that there is to try
+def snapshot_values(world: World) -> dict[str, list[dict[str, Any]]]:
+    """Return for each option of a snapshot location what it is tried with, on top of a valid one."""
+    region = {"region": world.bed.s3.region}
+    secret = {"name": "ways-shot", "content": world.velero.credentials}
+    return {
+        "name": [{}, {"name": "Not_A_Name"}],
+        "namespace": [{"namespace": world.velero.namespace}, {"namespace": "ways-nobody"}],
+        "state": [{"state": "present"}],
+        "provider": [{"provider": "velero.io/aws"}, {"provider": "nobody/knows"}],
+        "config": [{"config": region | {"enableSharedConfig": True}}, {"config": {}}, {"config": region | {"colour": "blue"}}],
+        "credential.name": [{"credential": secret}, {"credential": {"name": "ways-absent"}}],
+        "credential.key": [{"credential": secret | {"name": "ways-shot-too", "key": "other"}}],
+        "credential.content": [{"credential": secret | {"content": "no INI file"}}],
+    }
+
+
+def _few_login_cases(module: str, world: World, base: Mapping[str, Any]) -> Iterator[Case]:
+    """Yield one case for each thing that there is to try: every login was tried by the other module."""
     done: set[str] = set()
-    for case in _login_cases(LOCATION, world, absent):
-        new = set(specification.tried(DEFINITIONS[LOCATION].arguments, case.options)) - done
+    for case in _login_cases(module, world, base):
+        new = set(specification.tried(DEFINITIONS[module].arguments, case.options)) - done
         if any("=" not in item or item.startswith("validate_certs") for item in new):
             yield case
         done |= new
+
+
+def _snapshot_cases(world: World) -> Iterator[Case]:
+    yield from _few_login_cases(SNAPSHOT, world, {"name": "ways-never-made", "namespace": world.velero.namespace, "state": "absent"})
+    for option, values in snapshot_values(world).items():
+        for number, value in enumerate(values, 1):
+            name = f"{option.replace('.', '-')}-{number}"
+            yield Case(name, SNAPSHOT, world.velero.snapshot_options(f"ways-{name}") | value)
+    made = world.velero.snapshot_options("ways-removed", credential={"name": "ways-shot-removed", "content": world.velero.credentials})
+    yield Case("removed", SNAPSHOT, world.velero.options(name="ways-removed", state="absent"), before=made)
+    other = {"name": "ways-changed", "credential": {"name": "ways-shot-changed", "content": world.velero.credentials}}
+    yield Case("changed", SNAPSHOT, made | other | {"config": {"region": "elsewhere"}}, before=made | other)
+
+
+def _location_cases(world: World) -> Iterator[Case]:
+    yield from _few_login_cases(LOCATION, world, {"name": "ways-never-made", "namespace": world.velero.namespace, "state": "absent"})
     for option, values in location_values(world).items():
         for number, value in enumerate(values, 1):
             name = f"ways-{option.replace('.', '-').replace('_', '-')}-{number}"
@@ -135,9 +167,123 @@ def _location_cases(world: World) -> Iterator[Case]:
     yield Case("changed", LOCATION, made | {"name": "ways-changed", "prefix": "other"}, before=made | {"name": "ways-changed", "prefix": "one"})
 
 
+INSTALL_CHANGE: dict[str, Any] = {
+    "resources": {"requests": {"cpu": "0.4", "memory": "120Mi"}, "limits": {"cpu": "1000m", "memory": "550Mi"}},
+    "env": {"WAYS": "seen"},
+    "server_args": {"item-operation-sync-frequency": "11s"},
+    "pod_labels": {"ways": "seen"},
+    "pod_annotations": {"ways": "seen"},
+    "labels": {"ways": "seen"},
+    "annotations": {"ways": "seen"},
+    "namespace_labels": {"ways-namespace": "seen"},
+}
+"""What one case of velero_install changes on the shared Velero; INSTALL_BACK takes it back."""
+INSTALL_BACK: dict[str, Any] = {
+    "resources": {"requests": {"cpu": "500m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
+    "env": {"WAYS": None},
+    "server_args": {"item-operation-sync-frequency": None},
+    "pod_labels": {"ways": None},
+    "pod_annotations": {"ways": None},
+    "labels": {"ways": None},
+    "annotations": {"ways": None},
+    "namespace_labels": {"ways-namespace": None},
+}
+
+
+def install_checks(world: World) -> dict[str, dict[str, Any]]:
+    """Return by name what velero_install is asked for in check mode, on top of the options of the shared Velero; None leaves an option out."""
+    amounts = {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}}
+    place = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
+    tolerations = [{"key": "ways", "operator": "Exists", "effect": "NoSchedule"}]
+    switches = ("default_volumes_to_fs_backup", "default_snapshot_move_data", "disable_informer_cache", "schedule_skip_immediately")
+    agents = ("use_node_agent_windows", "privileged_node_agent", "node_agent_disable_host_path")
+    absent = {"state": "absent"}
+    return {
+        "server": {
+            **dict.fromkeys(switches, True),
+            "image": "velero/velero:v1.17.2",
+            "image_pull_secrets": ["ways"],
+            "image_pull_policy": "Always",
+            "features": ["EnableCSI"],
+            "restore_only": True,
+            "uploader_type": "kopia",
+            "default_repo_maintain_frequency": "2h",
+            "garbage_collection_frequency": "90m",
+            "pod_volume_operation_timeout": "5h",
+            "item_block_worker_count": 2,
+            "backup_repository_configmap": "ways-repositories",
+            "repo_maintenance_job_configmap": "ways-jobs",
+            "server_priority_class_name": "ways",
+            "node_selector": {"ways": "yes"},
+            "tolerations": tolerations,
+            "affinity": place,
+            "service_account_annotations": {"ways": "yes"},
+            "unfinished": "ignore",
+            "allow_skipped_minors": True,
+        },
+        "agents": {
+            **dict.fromkeys(agents, True),
+            "kubelet_root_dir": "/var/lib/ways",
+            "node_agent_resources": amounts,
+            "node_agent_priority_class_name": "ways",
+            "node_agent_node_selector": {"ways": "yes"},
+            "node_agent_tolerations": tolerations,
+            "node_agent_affinity": place,
+            "node_agent_env": {"WAYS": "yes"},
+            "node_agent_args": {"log-level": "debug"},
+            "node_agent_configmap": "ways-agents",
+            "unfinished": "fail",
+            "image_pull_policy": "IfNotPresent",
+        },
+        "off": {
+            **dict.fromkeys((*switches, *agents), False),
+            "use_node_agent": False,
+            "csi_snapshot_early_frequent_polling": False,
+            "no_secret": False,
+            "allow_skipped_minors": False,
+            "restore_only": False,
+            "remove_crds": False,
+            "no_default_backup_location": False,
+            "image_pull_policy": "Never",
+            "unfinished": "wait",
+        },
+        "elsewhere": {
+            "registry": "registry.example.com:5000/mirror",
+            "prefix": "ways",
+            "object_storage_ca_cert": world.bed.s3.ca_file.read_text(),
+            "use_volume_snapshots": True,
+            "snapshot_location_config": {"region": "ways"},
+        },
+        "without-secret": {"credential": None, "no_secret": True, "service_account_name": "default"},
+        "without-location": {"no_default_backup_location": True, "bucket": None, "backup_location_config": None},
+        "another-secret": {"credential": {"name": "ways-absent", "key": "other"}},
+        "fresh": {"namespace": "ways-fresh", "repository_password": "a password of ways", "crds_from": "job"},
+        "by-program": {"crds_from": "cli", "velero_program": str(world.bed.velero("1.17.2"))},
+        "by-wrong-program": {"version": "1.18.1", "crds_from": "cli", "velero_program": str(world.bed.velero("1.17.2"))},
+        "by-file": {"crds_from": "file", "crds_file": world.file("crds.yaml", "kind: List\n"), "version": "1.18.1", "image": None},
+        "later-polling": {"csi_snapshot_early_frequent_polling": True},
+        "later-backups": {"concurrent_backups": 2},
+        "earlier-jobs": {"keep_latest_maintenance_jobs": 2},
+        "earlier-resources": {"maintenance_job_resources": amounts},
+        "earlier-uploader": {"uploader_type": "restic"},
+        "earlier-version": {"version": "1.16.2"},
+        "absent": absent,
+        "absent-whole": absent | {"remove_crds": True},
+        "present": {"state": "present"},
+    }
+
+
+def _install_cases(world: World) -> Iterator[Case]:
+    yield from _few_login_cases(INSTALL, world, {"namespace": "ways-nobody", "state": "absent"})
+    for name, over in install_checks(world).items():
+        yield Case(f"check-{name}", INSTALL, world.install_options(**over), check=True)
+    yield Case("as-it-is", INSTALL, world.install_options())
+    yield Case("changed", INSTALL, world.install_options(**INSTALL_CHANGE))
+
+
 def cases(world: World) -> list[Case]:
     """Return the cases of all modules."""
-    return [*_info_cases(world), *_location_cases(world)]
+    return [*_info_cases(world), *_location_cases(world), *_snapshot_cases(world), *_install_cases(world)]
 
 
 def untried(listed: list[Case]) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 from tests.bed.ways import specification
 from tests.bed.ways.audited import clean, writes
 from tests.bed.ways.both import comparable, ran, task, told
-from tests.bed.ways.cases import INFO, LOCATION
+from tests.bed.ways.cases import INFO, INSTALL, LOCATION, SNAPSHOT
 from tests.bed.ways.world import World
 from tests.plays import TaskResult
 from tests.plays.in_process import DEFINITIONS
@@ -36,15 +36,21 @@ CLOUD_EXCLUDES = ("kubeconfig", "context", "api_key", "client_cert", "client_key
 
 @dataclass(frozen=True)
 class Bad:
-    """A wrong task: the module, the option that the message has to name, and its options."""
+    """A wrong task: the module, the option that the message has to name, its options. once: what refuses it is tried both ways by others."""
 
     module: str
     option: str
     options: dict[str, Any]
+    once: bool = False
 
 
 def base(module: str, world: World) -> dict[str, Any]:
     """Return the options of a right task."""
+    if module == SNAPSHOT:
+        return world.velero.snapshot_options("ways-bad")
+    if module == INSTALL:
+        # a namespace in which nothing is, so that whatever is missing is told
+        return world.install_options(namespace="ways-bad")
     return world.velero.location_options("ways-bad") if module == LOCATION else world.velero.options(gather=["storage_locations"])
 
 
@@ -123,12 +129,27 @@ def by_meaning(module: str, world: World) -> Iterator[tuple[str, dict[str, Any],
     yield "namespace", {"namespace": "Not A Name"}, ()
     if module == INFO:
         return
-    config: dict[str, Any] = world.velero.location_options("any")["config"]
+    if module == INSTALL:
+        yield from by_meaning_of_an_installation(world)
+        return
+    config: dict[str, Any] = base(module, world)["config"]
     content = world.velero.credentials
     secret = {"name": "ways-bad", "content": content}
     yield "name", {"name": "Not_A_Name"}, ()
     yield "provider", {"provider": "aws/"}, ()
     yield "provider", {}, ("provider",)
+    yield "credential.name", {"credential": secret | {"name": "Not A Name"}}, ()
+    yield "credential.key", {"credential": secret | {"key": "a/b"}}, ()
+    for text in (" ", "no INI file", "[other]\na = b\n", "[default]\naws_access_key_id = without-its-partner\n"):
+        yield "credential.content", {"credential": secret | {"content": text}}, ()
+    for text in ("no JSON", '{"type": "service_account"}'):
+        yield "credential.content", {"provider": "gcp", "config": {}, "credential": secret | {"content": text}}, ()
+    if module == SNAPSHOT:
+        for name, value in (("credentialsFile", "/credentials"), ("region", ["a"]), ("region", "'eu'"), ("enableSharedConfig", "yes please")):
+            yield f"config.{name}", {"config": config | {name: value}}, ()
+        yield "config.region", {"config": {"profile": "default"}}, ()
+        yield "config.region", {}, ("config",)
+        return
     yield "bucket", {"bucket": "bucket/folder"}, ()
     yield "bucket", {"bucket": "x"}, ()
     yield "bucket", {}, ("bucket",)
@@ -137,23 +158,98 @@ def by_meaning(module: str, world: World) -> Iterator[tuple[str, dict[str, Any],
     for name, value in (("bucket", "twice"), ("region", ["a"]), ("region", "'eu'"), ("s3Url", "minio:9000"), ("s3ForcePathStyle", "yes please")):
         yield f"config.{name}", {"config": config | {name: value}}, ()
     yield "object_storage_ca_cert", {"object_storage_ca_cert": "no certificate"}, ()
-    yield "credential.name", {"credential": secret | {"name": "Not A Name"}}, ()
-    yield "credential.key", {"credential": secret | {"key": "a/b"}}, ()
-    for text in (" ", "no INI file", "[other]\na = b\n", "[default]\naws_access_key_id = without-its-partner\n"):
-        yield "credential.content", {"credential": secret | {"content": text}}, ()
-    for text in ("no JSON", '{"type": "service_account"}'):
-        yield "credential.content", {"provider": "gcp", "config": {}, "credential": secret | {"content": text}}, ()
     yield "validation_frequency", {"validation_frequency": "often"}, ()
     yield "backup_sync_period", {"backup_sync_period": "-1m"}, ()
+
+
+def by_meaning_of_an_installation(world: World) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
+    """Yield the same for velero_install."""
+    there = {"namespace": world.velero.namespace}
+    yield "version", {"version": "1.17"}, ()
+    yield "version", {"version": "3.0.0"}, ()
+    yield "version", {}, ("version",)
+    yield "version", {"version": "1.17.2", "image": "velero/velero:v1.16.2"}, ()
+    yield "version", {"image": "velero/velero:latest"}, ("version",)
+    yield "image", {"image": "Not An Image"}, ()
+    yield "registry", {"registry": "https://registry.example.com"}, ()
+    yield "image_pull_secrets", {"image_pull_secrets": ["Not A Name"]}, ()
+    yield "plugins", {"plugins": ["Not An Image"]}, ()
+    yield "plugins", {"plugins": ["a/velero-plugin-for-aws:v1", "b/velero-plugin-for-aws:v2"]}, ()
+    yield "plugins", {}, ("plugins",)
+    yield "provider", {"provider": "aws/"}, ()
+    yield "provider", {}, ("provider",)
+    yield "bucket", {"bucket": "bucket/folder"}, ()
+    yield "bucket", {}, ("bucket",)
+    yield "prefix", {"prefix": "one//two"}, ()
+    yield "backup_location_config.region", {"backup_location_config": {"region": ["a"]}}, ()
+    yield "backup_location_config.s3Url", {"backup_location_config": {"s3Url": "minio:9000"}}, ()
+    yield "object_storage_ca_cert", {"object_storage_ca_cert": "no certificate"}, ()
+    yield "bucket", {"no_default_backup_location": True}, ()
+    yield "snapshot_location_config", {"snapshot_location_config": {"region": "a"}}, ()
+    yield "snapshot_location_config.region", {"use_volume_snapshots": True, "snapshot_location_config": {"region": {}}}, ()
+    yield "credential.name", {"credential": {"name": "Not A Name"}}, ()
+    yield "credential.key", {"credential": {"key": "a/b"}}, ()
+    yield "credential.content", {"credential": {"content": "no INI file"}}, ()
+    yield "credential", {}, ("credential",)
+    yield "no_secret", {"no_secret": True}, ()
+    yield "service_account_name", {"service_account_name": "Not A Name"}, ()
+    yield "service_account_annotations", {"service_account_name": "other", "service_account_annotations": {"a": "b"}}, ()
+    yield "features", {"features": ["not a feature"]}, ()
+    yield "kubelet_root_dir", {"kubelet_root_dir": "relative"}, ()
+    yield "uploader_type", {"uploader_type": "restic"}, ()
+    for option in ("default_repo_maintain_frequency", "garbage_collection_frequency", "pod_volume_operation_timeout"):
+        yield option, {option: "often"}, ()
+    yield "item_block_worker_count", {"item_block_worker_count": 0}, ()
+    yield "concurrent_backups", {"concurrent_backups": 2}, ()
+    yield "csi_snapshot_early_frequent_polling", {"csi_snapshot_early_frequent_polling": True}, ()
+    for option in ("backup_repository_configmap", "repo_maintenance_job_configmap", "node_agent_configmap"):
+        yield option, {option: "Not A Name"}, ()
+    for option in ("server_priority_class_name", "node_agent_priority_class_name"):
+        yield option, {option: "Not A Name"}, ()
+    yield "keep_latest_maintenance_jobs", {"keep_latest_maintenance_jobs": 2}, ()
+    for option in ("maintenance_job_resources", "resources", "node_agent_resources"):
+        for kind in ("requests", "limits"):
+            for name in ("cpu", "memory"):
+                yield f"{option}.{kind}.{name}", {option: {kind: {name: "much"}}}, ()
+        yield f"{option}.requests.cpu", {option: {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}}, ()
+    yield "maintenance_job_resources", {"maintenance_job_resources": {"requests": {"cpu": "1"}}}, ()
+    for option in ("node_selector", "node_agent_node_selector", "labels", "pod_labels", "namespace_labels"):
+        yield option, {option: {"not a label": "x"}}, ()
+        yield option, {option: {"a": "not a value!"}}, ()
+    yield "labels", {"labels": {"app.kubernetes.io/managed-by": "ways"}}, ()
+    for option in ("annotations", "pod_annotations"):
+        yield option, {option: {"not a name": "x"}}, ()
+    for option in ("tolerations", "node_agent_tolerations"):
+        yield option, {option: [{"colour": "blue"}]}, ()
+    for option in ("affinity", "node_agent_affinity"):
+        yield option, {option: {"colour": "blue"}}, ()
+    for option in ("env", "node_agent_env"):
+        yield option, {option: {"not a name": "x"}}, ()
+    for option in ("server_args", "node_agent_args"):
+        yield option, {option: {"--with-dashes": "x"}}, ()
+        yield option, {option: {"log-levle": "debug"}}, ()
+    for option in ("node_agent_resources", "privileged_node_agent", "default_volumes_to_fs_backup"):
+        value = True if option != "node_agent_resources" else {"requests": {"cpu": "1"}}
+        yield option, {option: value, "use_node_agent": False}, ()
+    yield "repository_password", {"repository_password": ""}, ()
+    yield "repository_password", there | {"repository_password": "another-than-the-one-in-use"}, ()
+    yield "crds_file", {"crds_from": "file"}, ()
+    yield "crds_file", {"crds_file": "/nowhere"}, ()
+    yield "crds_file", {"crds_from": "file", "crds_file": str(world.folder / "no-such-file"), "version": "1.18.1"}, ()
+    yield "velero_program", {"crds_from": "cli", "velero_program": str(world.folder / "no-such-program"), "version": "1.18.1"}, ()
+    yield "velero_program", {"crds_from": "cli", "velero_program": str(world.bed.velero("1.17.2")), "version": "1.18.1"}, ()
+    yield "remove_crds", {"remove_crds": True}, ()
+    yield "version", there | {"version": "1.16.2"}, ()
 
 
 def bad(module: str, world: World) -> list[Bad]:
     """Return the wrong tasks of a module."""
     arguments = DEFINITIONS[module].arguments
     found = []
-    for option, over, left_out in (*by_type(arguments), *by_login(world), *by_meaning(module, world)):
+    typed = list(by_type(arguments))
+    for number, (option, over, left_out) in enumerate((*typed, *by_login(world), *by_meaning(module, world))):
         options = {name: value for name, value in (base(module, world) | over).items() if name not in left_out}
-        found.append(Bad(module, option, options))
+        found.append(Bad(module, option, options, once=module == INSTALL and number % 5 > 0))
     return found
 
 
@@ -174,7 +270,7 @@ class Refused:
 
 @pytest.fixture(scope="module")
 def refused(world: World, tmp_path_factory: pytest.TempPathFactory) -> Refused:
-    """Run all wrong tasks in the controller process, and as modules all but the logins of velero_info, which are those of the other module."""
+    """Run all wrong tasks in the controller process, and as modules all but those that velero_storage_location has by the same argument spec."""
     clean(world.velero)
     mark = world.bed.audit_mark()
     listed = [one for module in DEFINITIONS for one in bad(module, world)]
@@ -183,13 +279,14 @@ def refused(world: World, tmp_path_factory: pytest.TempPathFactory) -> Refused:
         chosen = [(number, one) for number, one in enumerate(listed) if way == "controller" or not repeated(one)]
         tasks = [(way, task(f"{number} {one.module} {one.option}", one.module, one.options)) for number, one in chosen]
         results[way] = ran(tmp_path_factory.mktemp(way), tasks, world.environment).results
-    return Refused(listed, results, writes(world.velero, mark))
+    there = world.bed.kubectl("get", "namespaces", "ways-bad", "--ignore-not-found", "-o", "name").split()
+    return Refused(listed, results, [*writes(world.velero, mark), *there])
 
 
 def repeated(one: Bad) -> bool:
-    """Tell whether a wrong task of velero_info is tried with the other module, by the very same argument spec."""
+    """Tell whether a wrong task is tried with velero_storage_location, by the very same argument spec, or by others like it."""
     name = one.option.partition(".")[0]
-    return one.module == INFO and DEFINITIONS[INFO].arguments[name] is DEFINITIONS[LOCATION].arguments.get(name)
+    return one.once or (one.module != LOCATION and DEFINITIONS[one.module].arguments[name] is DEFINITIONS[LOCATION].arguments.get(name))
 
 
 def test_every_option_has_a_wrong_case(world: World) -> None:

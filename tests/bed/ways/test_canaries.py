@@ -21,7 +21,7 @@ import pytest
 from tests.bed.ways.audited import clean
 from tests.bed.ways.both import WAYS, hosts
 from tests.bed.ways.canaries import Seen, watch
-from tests.bed.ways.cases import INFO, LOCATION
+from tests.bed.ways.cases import INFO, INSTALL, LOCATION, SNAPSHOT
 from tests.bed.ways.changed_copy import changed_copy
 from tests.bed.ways.proxy import Proxy
 from tests.bed.ways.world import World
@@ -66,6 +66,7 @@ def nest(world: World) -> Iterator[Nest]:
         "service account key": gcp,
         "private key": json.loads(gcp)["private_key"],
         "proxy password": PASSWORD,
+        "repository password": "canary-of-a-repository's/pass word",
     }
     values = {
         "by_certificate": config,
@@ -78,6 +79,7 @@ def nest(world: World) -> Iterator[Nest]:
         "wrong_credentials": wrong,
         "broken_credentials": broken,
         "service_account": gcp,
+        "repository_password": canaries["repository password"],
     }
     yield Nest(world, canaries, values)
     proxy.close()
@@ -90,7 +92,10 @@ def plays(nest: Nest, way: str) -> list[dict[str, Any]]:
     valid = {name: value for name, value in world.velero.location_options("ways-canary").items() if name != "kubeconfig"}
     inline = {"kubeconfig": "{{ by_certificate }}", "proxy": "{{ proxy }}"}
     secret = {"name": "ways-canary", "content": "{{ credentials }}"}
-    info, location = f"serverops.circleci.{INFO}", f"serverops.circleci.{LOCATION}"
+    info, location, snapshot, install = (f"serverops.circleci.{name}" for name in (INFO, LOCATION, SNAPSHOT, INSTALL))
+    shots = {name: value for name, value in world.velero.snapshot_options("ways-canary").items() if name != "kubeconfig"}
+    shot = secret | {"name": "ways-canary-shot"}
+    installed = {name: value for name, value in world.install_options().items() if name not in ("kubeconfig", "credential")}
     listed: list[tuple[str, dict[str, Any]]] = [
         ("predicted", {location: valid | inline | {"credential": secret}, "check_mode": True}),
         ("made", {location: valid | inline | {"credential": secret}}),
@@ -105,11 +110,32 @@ def plays(nest: Nest, way: str) -> list[dict[str, Any]]:
         ),
         ("wrong key of the store", {location: valid | inline | {"prefix": "other", "credential": secret | {"content": "{{ wrong_credentials }}"}}}),
         ("no credentials file", {location: valid | inline | {"credential": secret | {"content": "{{ broken_credentials }}"}}}),
+        ("snapshots predicted", {snapshot: shots | inline | {"credential": shot}, "check_mode": True}),
+        ("snapshots made", {snapshot: shots | inline | {"credential": shot}}),
+        ("snapshots changed", {snapshot: shots | {"kubeconfig": "{{ by_token }}", "credential": shot | {"content": "{{ wrong_credentials }}"}}}),
+        ("snapshots of nobody", {snapshot: shots | inline | {"provider": "nobody/knows", "credential": shot}}),
+        ("no credentials file of snapshots", {snapshot: shots | inline | {"credential": shot | {"content": "{{ broken_credentials }}"}}}),
         ("wrong api key", {info: direct | {"api_key": "{{ wrong_api_key }}"}}),
         ("wrong login at the proxy", {info: direct | {"api_key": "{{ token }}", "proxy": "{{ wrong_proxy }}", "timeout": 3}}),
         ("proxy of another kind", {info: direct | {"api_key": "{{ token }}", "proxy": "{{ proxy | replace('http', 'socks5') }}"}}),
         ("content as a path", {info: {"kubeconfig": "{{ by_certificate | to_json }} "}}),
         ("wrong choice", {info: inline | {"gather": ["weather"]}}),
+        ("installed as it is", {install: installed | inline | {"credential": {"content": "{{ credentials }}"}}}),
+        (
+            "installed anew",
+            {
+                install: installed
+                | inline
+                | {
+                    "credential": {"content": "{{ wrong_credentials }}"},
+                    "namespace": "ways-fresh",
+                    "repository_password": "{{ repository_password }}",
+                },
+                "check_mode": True,
+            },
+        ),
+        ("another password", {install: installed | inline | {"repository_password": "{{ repository_password }}"}}),
+        ("no credentials file for the server", {install: installed | inline | {"credential": {"content": "{{ broken_credentials }}"}}}),
         ("unknown option", {location: valid | inline | {"credential": secret, "colour": "{{ token }}"}}),
         ("wrong type", {location: valid | inline | {"timeout": "{{ token }}", "api_key": "{{ token }}"}}),
     ]
@@ -145,9 +171,10 @@ def test_nowhere(nest: Nest, way: str, home: Path) -> None:
     ours = {name: line for name, line in results.items() if "ran" in line["result"]}
     assert {line["result"]["ran"] for line in ours.values()} == {way}
     outcome = {name: line["status"] for name, line in ours.items()}
-    good = ("predicted", "made", "made again", "read by token", "service account")
+    good = {"predicted", "made", "made again", "read by token", "service account", "installed as it is", "installed anew"}
+    good |= {"snapshots predicted", "snapshots made", "snapshots changed"}
     assert outcome == {name: "ok" if name in good else "failed" for name in outcome}, [line["result"].get("msg") for line in ours.values()]
-    assert len(outcome) == 14
+    assert len(outcome) == 23
     assert "execve(" in seen.texts["process arguments"]
     assert [name for name in seen.texts if name.startswith("file facts")], "the facts were not kept, so nothing was looked at"
     assert seen.leaks(nest.canaries) == []

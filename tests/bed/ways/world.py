@@ -59,6 +59,22 @@ class World:
         """Return a login by host, token and CA."""
         return {"host": self.bed.api_server, "ca_cert": str(self.bed.ca_file), "api_key": self.token}
 
+    def install_options(self, **over: Any) -> dict[str, Any]:
+        """Return the options of velero_install that the shared Velero was installed with; None leaves one out."""
+        s3 = self.bed.s3
+        config = {"region": s3.region, "s3ForcePathStyle": "true", "s3Url": s3.endpoint_inside, "publicUrl": s3.endpoint_outside}
+        asked = {
+            "version": self.velero.velero.version,
+            "provider": "aws",
+            "plugins": ["velero/velero-plugin-for-aws:v1.14.3"],
+            "bucket": self.velero.bucket,
+            "backup_location_config": config,
+            "use_volume_snapshots": False,
+            "credential": {"content": self.velero.credentials},
+            "use_node_agent": True,
+        }
+        return self.velero.options(**asked | over)
+
     @property
     def environment(self) -> dict[str, str]:
         """Return the environment of plays that log in by a cloud: made-up credentials, and no address outside of this machine."""
