@@ -10,7 +10,7 @@ endif
 GATES := $(PYTHON) -m tests.gates
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-full lint unit bench faults bed bed-down demo lock
+.PHONY: help setup test test-full lint unit bench faults bed bed-down demo lock generated
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,9 @@ bed-down: ## stop it and leave nothing behind (root)
 
 demo: ## start the bed, put Velero on it and ask our velero_info what is there (root)
 	@$(GATES) demo
+
+generated: ## write anew what is made of the modules' documentation: argument specs and READMEs of the roles
+	@$(GATES) generated
 
 lock: ## pin the newest versions that requirements/*.in allow
 	@$(GATES) lock

@@ -5,7 +5,7 @@
 
 Usage: python3 -m tests.gates [--list] NAME...
 A name is a gate or a set of gates (lint, units, test, test-full); `setup` only makes the environments, `lock` pins
-them anew, `demo` shows the bed and leaves it running.
+them anew, `generated` writes anew what is made of documentation, `demo` shows the bed and leaves it running.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ GATES = {
         Gate("changelog", "fragments", documentation.changelog),
         Gate("specification", "documentation equals argument spec", documentation.specification),
         Gate("examples", "EXAMPLES: options and syntax", documentation.examples),
+        Gate("roles", "roles equal the modules that they call", documentation.roles),
         Gate("plugin-docs", "antsibull-docs", documentation.plugin_docs),
         Gate("build", "artifact", package.build),
         Gate("execution-environment", "ansible-builder", package.execution_environment),
@@ -62,7 +63,7 @@ GATES = {
     )
 }
 LINT = (
-    *("headers", "words", "ruff", "mypy", "changelog", "specification", "examples", "plugin-docs", "build", "execution-environment"),
+    *("headers", "words", "ruff", "mypy", "changelog", "specification", "examples", "roles", "plugin-docs", "build", "execution-environment"),
     *("ansible-lint", "importer", "sanity"),
 )
 UNITS = ("unit", "unit-2.19", "unit-2.16", "smoke", "smoke-2.19", "smoke-2.16")
@@ -259,6 +260,13 @@ def main(names: list[str]) -> int:
         for environment in environments.everything(say).values():
             say(f"{environment.name:<5} ansible-core {environment.core():<8} {environment.path}")
         return 0
+    if names == ["generated"]:
+        preflight(bed=False)
+        ready = environments.everything(say, names=("dev",))["dev"]
+        with stage.tree() as tree:
+            program = ("-m", f"ansible_collections.{stage.COLLECTION}.tests.gates.roles", str(machine.ROOT))
+            where, known = stage.copy(tree), environments.variables(ready, tree)
+            return subprocess.run([str(ready.interpreter), *program], cwd=where, env=known, check=False).returncode
     if names == ["demo"]:
         preflight(bed=True)
         ready = environments.everything(say, names=("dev",))["dev"]

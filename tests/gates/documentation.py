@@ -74,6 +74,11 @@ def examples(place: Workplace) -> Outcome:
     return place.counted("examples", place.scratch / "examples")
 
 
+def roles(place: Workplace) -> Outcome:
+    """Argument specs, defaults, tasks and READMEs of the roles are those of the modules that they call."""
+    return place.counted("roles")
+
+
 def specification(place: Workplace) -> Outcome:
     """What a module accepts is what its documentation says, option by option."""
     return place.counted("specification")

@@ -24,7 +24,19 @@ CHECK_REQUIRED_TAGS = True
 REQUIRE_V1_OR_GREATER = False
 ANSIBLE_LOCAL_TMP = {folder}
 """
-SHIPPED = ("LICENSE", "README.md", "CHANGELOG.md", "meta/runtime.yml", "meta/execution-environment.yml", "requirements.txt", "bindep.txt", "plugins/")
+SHIPPED = (
+    "LICENSE",
+    "README.md",
+    "CHANGELOG.md",
+    "meta/runtime.yml",
+    "meta/execution-environment.yml",
+    "requirements.txt",
+    "bindep.txt",
+    "plugins/",
+    "roles/",
+    "playbooks/",
+    "inventories/",
+)
 NOT_SHIPPED = re.compile(r"^(?:tests/|build/|dist/|\.|Makefile|requirements/|changelogs/(?:fragments/|\.))")
 
 
