@@ -4,7 +4,8 @@
 """Command line of the benchmark: python -m tests.bench [--repetitions N]. Needs root and the gates' environment.
 
 Only ratios of one run count: hosts differ, and one host differs from minute to minute. So what is compared runs in turns,
-and each number is the median of its repetitions. With SERVEROPS_BED=<name> it uses a bed that runs.
+and each number is the median of its repetitions. With SERVEROPS_BED=<name> it uses a bed that runs and has no Velero
+(driver up --bare).
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.bed.conftest import InstalledVelero, installed, started
-from tests.bench import plays
+from tests.bed.driver import Bed
+from tests.bench import installing, plays
 from tests.plays.in_process import run
 
 BUILD = Path(os.environ.get("SERVEROPS_BUILD") or Path(__file__).resolve().parents[2] / "build")
 MANY = plays.LOCATIONS + 1
+MOST_INSTALLATIONS = 3
+"""Fresh installations per run: the CLI's take 20 s each, and differ little."""
 
 
 def say(line: str) -> None:
@@ -34,12 +38,12 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def velero_of_run() -> Iterator[InstalledVelero]:
-    """Velero on the bed that SERVEROPS_BED names, or on one for this run alone."""
+def bed_of_run() -> Iterator[Bed]:
+    """The bed that SERVEROPS_BED names, on which no Velero may be, or one for this run alone."""
     named = os.environ.get("SERVEROPS_BED")
     bed, made = started(named or f"bench-{os.getpid()}")
     try:
-        yield installed(bed, "1.17.2")
+        yield bed
     finally:
         if made and not named:
             bed.down()
@@ -106,22 +110,26 @@ def main() -> int:
     parser.add_argument("--repetitions", type=int, default=5)
     repetitions = parser.parse_args().repetitions
     began = time.monotonic()
-    with velero_of_run() as velero, locations(velero) as names:
-        say(f"{len(names)} locations ready ({time.monotonic() - began:.0f} s, load {' '.join(f'{value:.1f}' for value in os.getloadavg())})")
-        found = measured(velero, names, repetitions)
-    say(f"\n  {'play':<28}{'median':>10}{'least':>10}{'most':>10}")
-    for name, took in found.items():
-        say(f"  {name:<28}{statistics.median(took):>8.2f} s{min(took):>8.2f} s{max(took):>8.2f} s")
+    with bed_of_run() as bed:
+        place = installing.place_on(bed)
+        made = installing.fresh(place, min(repetitions, MOST_INSTALLATIONS), say)
+        idle = installing.again(place, repetitions, say)
+        with locations(installed(bed, "1.17.2")) as names:
+            say(f"{len(names)} locations ready ({time.monotonic() - began:.0f} s, load {' '.join(f'{value:.1f}' for value in os.getloadavg())})")
+            found = measured(installed(bed, "1.17.2"), names, repetitions)
+    say(f"\n  {'play':<36}{'median':>10}{'least':>10}{'most':>10}")
+    for name, took in {**made, **idle, **found}.items():
+        say(f"  {name:<36}{statistics.median(took):>8.2f} s{min(took):>8.2f} s{max(took):>8.2f} s")
     say("")
     for what in ("ping", "velero_info", "k8s_info"):
         say(f"  one more {what:<19}{1000 * slope(found, what):>8.0f} ms")
     say("")
-    table = rows(found)
+    table = rows(found) + installing.rows(made, idle)
     reached = True
     for row in table:
         good = row["value"] >= row["goal"] if row["better"] == "higher" else row["value"] <= row["goal"]
         reached = reached and good
-        say(f"  {row['name']:<42}{row['value']:>8} {row['unit']}, goal {row['goal']}{'' if good else '  MISSED'}")
+        say(f"  {row['name']:<76}{row['value']:>8} {row['unit']}, goal {row['goal']}{'' if good else '  MISSED'}")
     BUILD.mkdir(parents=True, exist_ok=True)
     (BUILD / "bench.json").write_text(json.dumps(table, indent=1) + "\n")
     return 0 if reached else 1
