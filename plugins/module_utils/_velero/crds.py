@@ -343,6 +343,15 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
+def replacing(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> Document:
+    """Return the merge patch that makes one value of the other: what is there and not wanted goes, and defaults come back by the API server."""
+    patch: Document = {name: None for name in there if name not in wanted}
+    for name, value in wanted.items():
+        old = there.get(name)
+        patch[name] = replacing(value, old) if isinstance(value, Mapping) and isinstance(old, Mapping) else value
+    return patch
+
+
 def write(api: Api, name: str, document: Document, release: releases.Release) -> None:
     """Make or change one definition, with its mark. A changed spec gets the next generation, so the mark is known before."""
     kind = resource.CUSTOM_RESOURCE_DEFINITION
@@ -361,7 +370,7 @@ def write(api: Api, name: str, document: Document, release: releases.Release) ->
                 "annotations": annotations,
             }
         }
-        patch |= {} if equal else {"spec": document["spec"]}
+        patch |= {} if equal else {"spec": replacing(document["spec"], live.get("spec") or {})}
         written = api.patch(kind, "", name, patch)
     if not fits(written, release):
         # the spec was the same after all, by the server's own measure

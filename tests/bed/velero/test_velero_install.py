@@ -101,6 +101,7 @@ def test_definitions_by_job_and_by_file(place: Installable, tmp_path: Path) -> N
     place.bed.kubectl("patch", names[0], "--type", "json", "-p", json.dumps([{"op": "replace", "path": "/spec/names/shortNames", "value": ["shrt"]}]))
     marked = ensure(place.options(crds_from="job", velero_program=None))
     assert sum("customresourcedefinitions" in line for line in marked.written) == 13, "unmarked ones are written, and marked"
+    assert "shrt" not in place.bed.kubectl("get", names[0], "-o", "jsonpath={.spec.names.shortNames}"), "what the text does not have goes"
     file.write_text(file.read_text().replace("kind: CustomResourceDefinition", "kind: Secret", 1))
     place.bed.kubectl("annotate", names[0], "serverops.circleci/crds-")
     message = refused(place.options(crds_from="file", crds_file=str(file), velero_program=None), 10)

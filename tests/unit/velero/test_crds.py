@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Finished
 from ansible_collections.serverops.circleci.plugins.module_utils._core.deadline import Deadline
+from ansible_collections.serverops.circleci.plugins.module_utils._core.difference import patched
 from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import InputError, Malformed
 from ansible_collections.serverops.circleci.plugins.module_utils._velero import crds, release
 
@@ -144,7 +145,8 @@ class Api:
         self.writes += 1
         assert self.live is not None
         before, metadata = self.live["spec"], self.live["metadata"]
-        spec = before | patch.get("spec", {})
+        spec = patched(before, patch.get("spec", {}))
+        spec |= {"defaulted": True} if "defaulted" in before else {}  # a default comes back
         annotations = {**metadata.get("annotations", {}), **patch["metadata"]["annotations"]}
         metadata = metadata | {"annotations": annotations, "generation": metadata["generation"] + (spec != before)}
         self.live = {"metadata": metadata, "spec": spec}
@@ -170,6 +172,14 @@ def test_a_written_definition_is_marked(live: dict[str, Any] | None, writes: int
     assert api.writes == writes
     assert api.live is not None
     assert crds.same(api.live, document) or (live and "defaulted" in live)
+
+
+def test_what_the_text_does_not_have_goes():
+    there = {"names": {"plural": "backups", "shortNames": ["bk"], "singular": "backup"}, "versions": [{"name": "v1", "subresources": {}}]}
+    wanted = {"names": {"plural": "backups"}, "versions": [{"name": "v1"}], "scope": "Namespaced"}
+    patch = {"names": {"plural": "backups", "shortNames": None, "singular": None}, "versions": [{"name": "v1"}], "scope": "Namespaced"}
+    assert crds.replacing(wanted, there) == patch
+    assert patched(there, patch) == wanted
 
 
 def test_the_job_has_no_rights_and_goes_where_the_server_goes():
