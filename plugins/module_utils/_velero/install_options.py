@@ -210,9 +210,10 @@ def _check_location(options: Mapping[str, Any]) -> None:
     if options.get("use_volume_snapshots") is False and options.get("snapshot_location_config") is not None:
         raise InputError("snapshot_location_config", "it was given without volume snapshots", "Leave it out, or give use_volume_snapshots true")
     location_options.check_present({**location_of(options), "credential": None})
-    for option in ("backup_location_config", "snapshot_location_config"):
+    reserved = {"backup_location_config": location_options.SERVER_CONFIG, "snapshot_location_config": location_options.SERVER_SNAPSHOT_CONFIG}
+    for option, names in reserved.items():
         try:
-            location_options.config_of(options.get(option) or {})
+            location_options.config_of(options.get(option) or {}, names)
         except InputError as error:
             raise InputError(error.option.replace("config", option, 1), error.seen, error.next_step) from None
 

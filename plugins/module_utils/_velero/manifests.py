@@ -208,7 +208,7 @@ def adjusted_volume_snapshot_location(base: Mapping[str, Any] | None, options: O
     if options.get("provider") is not None:
         result["spec"]["provider"] = options["provider"]
     if options.get("snapshot_location_config") is not None:
-        _put(result["spec"], "config", location_options.config_of(options["snapshot_location_config"]))
+        _put(result["spec"], "config", location_options.config_of(options["snapshot_location_config"], location_options.SERVER_SNAPSHOT_CONFIG))
     return _marked(result, options)
 
 

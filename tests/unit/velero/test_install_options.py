@@ -50,6 +50,7 @@ def test_a_good_installation_is_not_refused():
         ("snapshot_location_config", {"use_volume_snapshots": False, "snapshot_location_config": {"region": "x"}}),
         ("backup_location_config.region", {"backup_location_config": {"region": []}}),
         ("snapshot_location_config.region", {"snapshot_location_config": {"region": []}}),
+        ("snapshot_location_config.credentialsFile", {"snapshot_location_config": {"credentialsFile": "/x"}}),
         ("no_secret", {"no_secret": True}),
         ("credential.key", {"credential": {"key": "a/b"}}),
         ("credential.content", {"credential": {"content": "[other]\na = b\n"}}),
