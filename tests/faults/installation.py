@@ -62,8 +62,9 @@ class Installation:
         return f"{self.namespace}-of-{wanted.prefix}"
 
     def _spec(self, wanted: Installed) -> dict[str, Any]:
+        # not "default": another scenario's location may have it, and the server takes it away from the older one
         place = {"bucket": self._cluster.store.bucket, "prefix": self._prefix(wanted)}
-        return {"provider": "aws", "objectStorage": place, "config": dict(self._cluster.store.config), "default": True}
+        return {"provider": "aws", "objectStorage": place, "config": dict(self._cluster.store.config)}
 
     def _data(self, wanted: Installed) -> dict[str, str]:
         return {"cloud": base64.b64encode(self._cluster.store.credentials[wanted.account].encode()).decode()}
