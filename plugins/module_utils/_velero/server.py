@@ -179,9 +179,17 @@ def last_log_line(api: Api, namespace: str, location: str) -> str:
     except OperationError:
         return ""
     name = re.compile(rf"(?<![\w.-]){re.escape(location)}(?![\w.-])")
+    cause = re.compile(rf'location "{re.escape(location)}" is unavailable: (.*?)\)?(?:; Backup storage location "|$)')
     for line in reversed(text.splitlines()):
-        if ("level=error" in line or '"level":"error"' in line) and name.search(line):
-            return log_message(line)
+        if not name.search(line):
+            continue
+        message = log_message(line)
+        # 1.8 names the cause in a warning that sums up all locations (seen on 1.8.1)
+        found = cause.search(message)
+        if found:
+            return found.group(1)
+        if "level=error" in line or '"level":"error"' in line:
+            return message
     return ""
 
 

@@ -494,7 +494,7 @@ class StorageLocation:
             )
 
     def _unavailable(self, verdict: validation.Verdict) -> OperationError:
-        message = location_view.tidied(verdict.message) or server.last_log_line(self.api, self._namespace, self._name)
+        message = location_view.tidied(verdict.message or server.last_log_line(self.api, self._namespace, self._name))
         seen = f"Velero's server says {verdict.phase} (validated {validation.shown_time(verdict.stamp)}): {message or 'it gives no reason'}"
         return NotProven("prove", self._target, self.context.mask.text(seen), location_view.next_step(message))
 

@@ -100,3 +100,41 @@ def test_end_of_the_task_is_not_silence(timeout: float, monkeypatch: pytest.Monk
             installation._server(api, workloads, "velero", Context())
     else:
         assert "did not answer" in installation._server(api, workloads, "velero", Context())["problem"]
+
+
+class Log:
+    """An API server with one ready pod of Velero's server and its log."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def list(self, *_unused: Any, **_also: Any) -> Any:
+        ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}, "metadata": {"name": "velero-1"}}
+        return SimpleNamespace(items=[ready])
+
+    def pod_log(self, *_unused: Any, **_also: Any) -> str:
+        return self.text
+
+
+SUMMARY = (
+    'time="2026-11-28T10:22:53Z" level=warning msg="Unavailable backup storage locations detected: available/unavailable/unknown: 1/2/0, '
+    'Backup storage location \\"far\\" is unavailable: no such host; Backup storage location \\"wrong\\" is unavailable: '
+    'NoSuchBucket: The specified bucket does not exist.)" controller=backup-storage-location'
+)
+ERROR = 'time="2026-11-28T10:22:50Z" level=error msg="Error listing backups in backup store" backupLocation=wrong error="AccessDenied: no"'
+
+
+@pytest.mark.parametrize(
+    ("lines", "location", "said"),
+    [
+        ([SUMMARY], "wrong", "NoSuchBucket: The specified bucket does not exist."),
+        ([SUMMARY], "far", "no such host"),
+        ([SUMMARY], "wro", ""),
+        ([ERROR], "wrong", "Error listing backups in backup store: AccessDenied: no"),
+        ([ERROR, SUMMARY], "wrong", "NoSuchBucket: The specified bucket does not exist."),
+        (['time="x" level=info msg="Backup storage location is invalid, marking as unavailable" backup-storage-location=wrong'], "wrong", ""),
+        ([], "wrong", ""),
+    ],
+)
+def test_the_cause_in_the_log(lines: list[str], location: str, said: str) -> None:
+    assert server.last_log_line(Log("\n".join(lines)), "velero", location) == said  # type: ignore[arg-type]
