@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -267,7 +268,7 @@ class Installation:
         try:
             waited = self.location.prove(part, there)
         except OperationError as error:
-            advice = error.next_step.replace("config", "backup_location_config") if "credential" not in error.next_step else error.next_step
+            advice = re.sub(r"\bconfig\b", "backup_location_config", error.next_step) if "credential" not in error.next_step else error.next_step
             raise type(error)(error.operation, error.target, error.seen, advice) from None
         seen = waited["storage_location"]
         return f"phase {seen['phase']}, last validated {seen['last_validation_time']}"
