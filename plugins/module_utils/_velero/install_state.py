@@ -48,7 +48,7 @@ class Contents:
     """What a removal has to know besides.
 
     strangers: what else is in the namespace, by kind and name; elsewhere: other namespaces with objects of Velero; definitions: all of
-    Velero's in the cluster.
+    Velero's in the cluster; schedules and locations: names of those in the namespace, which nothing in the bucket brings back.
     """
 
     restores: tuple[Document, ...] = ()
@@ -56,6 +56,8 @@ class Contents:
     strangers: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
     definitions: Mapping[str, Document] = field(default_factory=dict)
+    schedules: tuple[str, ...] = ()
+    locations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

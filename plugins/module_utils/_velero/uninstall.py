@@ -44,6 +44,8 @@ LOOKED_AT = (
     resource.POD,
     resource.DEPLOYMENT,
     resource.DAEMON_SET,
+    resource.STATEFUL_SET,
+    resource.CRON_JOB,
     resource.PERSISTENT_VOLUME_CLAIM,
     resource.SERVICE,
     resource.CONFIG_MAP,
@@ -82,6 +84,8 @@ def completed(api: Api, namespace: str, options: Mapping[str, Any], observed: Ob
         strangers=tuple(sorted(strangers)),
         elsewhere=elsewhere,
         definitions=definitions,
+        schedules=tuple(sorted(item["metadata"]["name"] for item in _listed(api, resource.SCHEDULE, namespace))),
+        locations=tuple(sorted(item["metadata"]["name"] for item in observed.location.others)),
     )
     work = unfinished.read(api, namespace) if observed.deployment else ()
     return dataclasses.replace(observed, contents=contents, work=work)
@@ -175,6 +179,10 @@ def _warnings(options: Mapping[str, Any], observed: Observed, contents: Contents
                     f"Secret {namespace}/{name} goes, and with it the password of one's own by which volumes in the bucket are encrypted: "
                     "they can be restored only by an installation that is given it in repository_password."
                 )
+    if _takes_namespace(observed) or options["remove_crds"]:
+        for what, names in (("Schedules", contents.schedules), ("further storage locations", contents.locations)):
+            if names:
+                warnings.append(f"The {what} {unfinished.shortened(names)} go too, and nothing in a bucket brings them back.")
     if options["remove_crds"] and contents.backups:
         warnings.append("With the custom resource definitions every object of Velero's kinds goes; what is in the bucket stays.")
     return warnings

@@ -343,9 +343,11 @@ def test_absent_and_back(place: Installable) -> None:
     name = f"kept-{int(time.time())}"
     place.velero.cli("backup", "create", name, "--include-namespaces", "default", "--include-resources", "configmaps", "--wait")
     place.velero.cli("restore", "create", f"{name}-restored", "--from-backup", name, "--wait")
+    place.velero.cli("schedule", "create", "nightly", "--schedule", "0 3 * * *")
     stored = [key for key in place.bed.s3.keys(place.bucket) if f"backups/{name}/" in key]
     predicted = ensure(place.options(state="absent"), check=True)
     gone = ensure(place.options(state="absent"))
+    assert any("Schedules nightly go too" in warning for warning in gone.warnings)
     assert predicted["diff"] == gone["diff"]
     assert predicted["requests"] == gone["requests"]
     assert gone["installation"] is None

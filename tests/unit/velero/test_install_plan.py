@@ -352,6 +352,16 @@ def test_a_password_of_ones_own_is_not_lost_unheard():
     assert removed(observed, install_state.Contents()).warnings == ()
 
 
+def test_what_no_bucket_brings_back_does_not_go_unheard():
+    observed = installed(validated(**BASE), V117)
+    contents = install_state.Contents(schedules=("nightly",), locations=("far",))
+    warnings = removed(observed, contents).warnings
+    assert any("Schedules nightly go too" in warning for warning in warnings)
+    assert any("storage locations far go too" in warning for warning in warnings)
+    kept = install_state.Contents(strangers=("ConfigMap mine",), schedules=("nightly",))
+    assert not any("nightly" in warning for warning in removed(observed, kept).warnings), "they stay with the namespace"
+
+
 def test_nothing_there_nothing_to_remove():
     plan = removed(nothing(), install_state.Contents())
     assert plan.steps == ()
