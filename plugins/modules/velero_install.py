@@ -33,6 +33,7 @@ options:
     description:
       - With V(present) Velero runs as the other options say.
       - With V(absent) Velero is gone. The namespace goes too, when it was made for Velero and holds nothing else. What is in the bucket stays.
+        Schedules and further locations go with the namespace, and a warning names them.
     type: str
     choices: [present, absent]
     default: present
