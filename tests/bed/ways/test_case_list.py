@@ -61,6 +61,17 @@ def kept(case: Case, result: TaskResult) -> bool:
     return case.module in (LOCATION, SNAPSHOT) and result.status == "ok" and case.options["name"] != "ways-never-made"
 
 
+def settled(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a result without the write by which another location gives up being the default after one was made as the default.
+
+    Velero's server strips the other one, too, at the same moment: whoever comes first does it, and ours is then refused and not needed.
+    """
+    requests = result.get("requests") or []
+    if not any(request["method"] == "POST" and request["path"].endswith("/backupstoragelocations") for request in requests):
+        return result
+    return {**result, "requests": [request for request in requests if not request["path"].endswith("/backupstoragelocations/default")]}
+
+
 @pytest.fixture(scope="module")
 def both(velero: InstalledVelero, world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     """All cases in the controller process, again as modules; then, from the same start, all as modules and again in the controller process."""
@@ -102,7 +113,7 @@ def test_both_ways_agree(both: Told) -> None:
     different = []
     for case in both.listed:
         one, other = (both.first[way][identity(case)] for way in ("controller", "module"))
-        if one.status != other.status or comparable(one.result) != comparable(other.result):
+        if one.status != other.status or settled(comparable(one.result)) != settled(comparable(other.result)):
             different.append(f"{told(one)}\n  {comparable(one.result)}\n  {other.status} {comparable(other.result)}")
     assert different == []
     outcomes = [both.first["controller"][identity(case)].status for case in both.listed]
@@ -211,7 +222,8 @@ def test_prediction_comes_true(velero: InstalledVelero, tmp_path: Path, module: 
     wrong = []
     for predicted, real in zip(results[::2], results[1::2], strict=True):
         assert predicted.status == real.status == "ok", f"{told(predicted)}\n{told(real)}"
-        if any(predicted.result.get(part) != real.result.get(part) for part in ("changed", "diff", "requests", "warnings")):
+        both_sides = settled(predicted.result), settled(real.result)
+        if any(both_sides[0].get(part) != both_sides[1].get(part) for part in ("changed", "diff", "requests", "warnings")):
             wrong.append(f"{predicted.task}: {predicted.result}\n{real.result}")
     assert wrong == []
     changed = sum(1 for result in results[1::2] if result.result["changed"])
