@@ -352,10 +352,13 @@ def replacing(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> Document:
     return patch
 
 
-def write(api: Api, name: str, document: Document, release: releases.Release) -> None:
-    """Make or change one definition, with its mark. A changed spec gets the next generation, so the mark is known before."""
+def write(api: Api, name: str, document: Document, release: releases.Release, *, new: bool) -> None:
+    """Make or change one definition, with its mark. A changed spec gets the next generation, so the mark is known before.
+
+    new: none was there when the plan was made. Raises Conflict when one is there since.
+    """
     kind = resource.CUSTOM_RESOURCE_DEFINITION
-    live = api.get(kind, "", name)
+    live = None if new else api.get(kind, "", name)
     if live is None:
         metadata = {**document["metadata"], "annotations": {**document["metadata"]["annotations"], MARK: _mark(release, 1)}}
         written = api.create(kind, "", {"metadata": metadata, "spec": document["spec"]})

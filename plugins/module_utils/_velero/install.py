@@ -32,6 +32,7 @@ from ansible_collections.serverops.circleci.plugins.module_utils._velero import 
     install_state,
     installation,
     location_options,
+    location_view,
     release,
     rollout,
     storage_location,
@@ -69,6 +70,8 @@ class Installation:
     secret_changed: datetime | None = field(default=None, init=False)
     # what the server answered since its Deployment was last written
     answer: installation.Answer | None = field(default=None, init=False)
+    # the last draft, and what it was made from
+    drafted: tuple[Observed, install_plan.Draft] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.location_options = install_options.location_of(self.options)
@@ -109,8 +112,10 @@ class Installation:
         observed = dataclasses.replace(observed, definitions=self._definitions())
         taken = any((other.get("spec") or {}).get("default") for other in observed.location.others)
         self.location_options["default"] = True if observed.location.location is None and not taken else None
-        if self._draft(observed).restarts:
+        draft = self._draft(observed)
+        if draft.restarts:
             observed = dataclasses.replace(observed, work=unfinished.read(self.api, self._namespace))
+            self.drafted = observed, draft  # it says nothing of the unfinished work
         return observed
 
     def _mask(self, observed: Observed) -> None:
@@ -142,7 +147,10 @@ class Installation:
     # plan
 
     def _draft(self, observed: Observed) -> install_plan.Draft:
-        return install_plan.present(self.options, observed, self.wanted, self.location, check_mode=self.context.check_mode)
+        if self.drafted is None or self.drafted[0] is not observed:
+            made = install_plan.present(self.options, observed, self.wanted, self.location, check_mode=self.context.check_mode)
+            self.drafted = observed, made
+        return self.drafted[1]
 
     def plan(self, observed: Observed) -> Plan:
         """Return the steps to the wanted state. Pure."""
@@ -161,7 +169,7 @@ class Installation:
             uninstall.apply(self.api, self.context, self.options, request)
         elif request.path.startswith(resource.CUSTOM_RESOURCE_DEFINITION.path()):
             name = str(request.body["metadata"].get("name") or request.path.rsplit("/", 1)[-1])
-            crds.write(self.api, name, (self.documents or {})[name], self.wanted)
+            crds.write(self.api, name, (self.documents or {})[name], self.wanted, new=request.method == "POST")
             self.served = False
         elif request.path.startswith(resource.JOB.path(self._namespace)):
             self._apply_job(request)
@@ -219,22 +227,33 @@ class Installation:
         if not self._is_wanted:
             return uninstall.prove(self.api, self.context, self._namespace, self.options, plan, observed)
         began = self._deadline.elapsed()
-        answer = self._prove_server()
-        for item in self.api.list(resource.DAEMON_SET, self._namespace, metadata_only=True).items:
-            name = item["metadata"]["name"]
-            if name in install_state.AGENTS:
-                self._prove_agents(name)
-        last = self._prove_location(plan, observed) if install_plan.location_concerned(self.options, observed) else "its server answers"
-        result: dict[str, Any] = {"installation": installation.entry(self.api, self._namespace, GATHERED, self.context, answer)}
+        # where nothing was written, the second look of just now is not taken a third and a fourth time
+        seen = None if plan.changed or self.context.record.written else observed
+        answer = self._prove_server(seen)
+        agents = self._unproven_agents(seen)
+        for name in agents:
+            self._prove_agents(name)
+        last, waited = "its server answers", False
+        if install_plan.location_concerned(self.options, observed):
+            last, waited = self._prove_location(plan, observed)
+        known = _known(seen) if seen is not None and not agents and not waited else None
+        result: dict[str, Any] = {"installation": installation.entry(self.api, self._namespace, GATHERED, self.context, answer, known)}
         if self.context.record.written:
             result["waited"] = {"seconds": round(self._deadline.elapsed() - began, 1), "last": last}
         return result
 
-    def _prove_server(self) -> installation.Answer:
+    def _prove_server(self, seen: Observed | None = None) -> installation.Answer:
         if self.answer is not None:
             return self.answer
+        live = seen.deployment if seen else None
         version, plugins, pod = rollout.prove_server(
-            self.api, self._namespace, install_state.SERVER, self._deadline, self.context.progress, self.context.mask.text
+            self.api,
+            self._namespace,
+            install_state.SERVER,
+            self._deadline,
+            self.context.progress,
+            self.context.mask.text,
+            (live, seen.pods_of(live)) if seen and live else None,
         )
         self.location.not_before = validation.parse_time(pod["metadata"]["creationTimestamp"])
         target = resource.DEPLOYMENT.target(self._namespace, install_state.SERVER)
@@ -255,11 +274,20 @@ class Installation:
         self.location.answer = version, ""
         return self.answer
 
+    def _unproven_agents(self, seen: Observed | None) -> list[str]:
+        """Return the names of the DaemonSets that have to be waited for, or at least to be looked at."""
+        if seen is None:
+            items = self.api.list(resource.DAEMON_SET, self._namespace, metadata_only=True).items
+        else:
+            items = [item for item in seen.daemon_sets if not rollout.works_already(self.api, self._namespace, item, seen.pods_of(item))]
+        return [name for item in items if (name := item["metadata"]["name"]) in install_state.AGENTS]
+
     def _prove_agents(self, name: str) -> None:
         progress, words = self.context.progress, self.context.mask.text
         rollout.prove(self.api, resource.DAEMON_SET, self._namespace, name, self._deadline, rollout.Patience(), progress, words)
 
-    def _prove_location(self, plan: Plan, observed: Observed) -> str:
+    def _prove_location(self, plan: Plan, observed: Observed) -> tuple[str, bool]:
+        """Return what was seen, and whether that is something else than what was observed."""
         own = resource.BACKUP_STORAGE_LOCATION.path(self._namespace)
         part = Plan(tuple(step for step in plan.steps if step.request.path.startswith(own)))
         there = observed.location
@@ -271,13 +299,20 @@ class Installation:
             advice = re.sub(r"\bconfig\b", "backup_location_config", error.next_step) if "credential" not in error.next_step else error.next_step
             raise type(error)(error.operation, error.target, error.seen, advice) from None
         seen = waited["storage_location"]
-        return f"phase {seen['phase']}, last validated {seen['last_validation_time']}"
+        same = there.location is not None and location_view.shown(there.location) == seen
+        return f"phase {seen['phase']}, last validated {seen['last_validation_time']}", not same
 
     def predicted(self, plan: Plan, observed: Observed) -> dict[str, Any]:
         """Return the installation as it would be, in the words of the diff."""
         if not self._is_wanted:
             return uninstall.predicted(observed)
         return {"installation": {"namespace": self._namespace, **dict(plan.after)}}
+
+
+def _known(seen: Observed) -> installation.Known:
+    """Return what is told of an installation that was found as wanted."""
+    locations = (*((seen.location.location,) if seen.location.location is not None else ()), *seen.location.others)
+    return installation.Known(installation.workloads_among(seen.deployments, seen.daemon_sets, seen.pods), locations, seen.snapshots)
 
 
 def wanted_release(options: Mapping[str, Any], observed: Observed) -> Release:

@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The plan of an installation of Velero that is to be present: every write with its reason, what it shows, and which pods it makes anew.
 
-Order: namespace, custom resource definitions, account, Secrets, locations, server, node agents, and at last what is no longer wanted.
+Order: namespace, custom resource definitions, account, Secrets, locations, server, node agents, and at last what is no longer wanted. Where the
+definitions are made, the locations come last: for two seconds the API server holds up whoever makes an object of a kind that it serves since
+a moment ago (apiextensions-apiserver, customresource_handler.go), and server and agents need these two seconds to start.
 
 Pure. Private to this collection; may change without notice.
 """
@@ -173,15 +175,17 @@ def present(
     workloads = Draft(draft.namespace)
     _workloads(options, observed, wanted, workloads, secret_changes=secret_changes)
     location.restarts = "server" in workloads.restarts
-    _locations(options, observed, location, draft)
+    locations = Draft(draft.namespace)
+    _locations(options, observed, location, locations)
     if workloads.restarts:
         workloads.before["pods_made_anew"], workloads.after["pods_made_anew"] = [], sorted(workloads.restarts.values())
+    ordered = (locations, workloads) if observed.location.installed else (workloads, locations)
     return Draft(
         draft.namespace,
-        draft.steps + workloads.steps,
-        draft.before | workloads.before,
-        draft.after | workloads.after,
-        draft.warnings + workloads.warnings,
+        draft.steps + [step for part in ordered for step in part.steps],
+        draft.before | locations.before | workloads.before,
+        draft.after | locations.after | workloads.after,
+        draft.warnings + locations.warnings + workloads.warnings,
         workloads.restarts,
     )
 

@@ -62,7 +62,11 @@ class Contents:
 
 @dataclass(frozen=True)
 class Observed:
-    """What exists. secret: the one that holds the server's credentials; contents: with state absent only."""
+    """What exists.
+
+    secret: the one that holds the server's credentials; snapshot: the snapshot location `default`, which is one of snapshots, too;
+    contents: with state absent only.
+    """
 
     now: datetime
     namespace: Document | None
@@ -75,6 +79,7 @@ class Observed:
     repository_secrets: Mapping[str, Document]
     location: storage_location.Observed
     snapshot: Document | None
+    snapshots: tuple[Document, ...] = ()
     helper: Document | None = None
     definitions: crds.State = field(default_factory=lambda: crds.State({}))
     work: tuple[Document, ...] = ()
@@ -143,9 +148,9 @@ def read(api: Api, options: Mapping[str, Any], location: storage_location.Storag
     secret_name = credential["name"] if credential else mounted_secret(live)
     repository_secrets = {name: api.get(resource.SECRET, namespace, name) for name in REPOSITORY_SECRETS}
     try:
-        snapshot = api.get(resource.VOLUME_SNAPSHOT_LOCATION, namespace, install_options.LOCATION)
+        snapshots = api.list(resource.VOLUME_SNAPSHOT_LOCATION, namespace).items
     except Absent:
-        snapshot = None
+        snapshots = []
     return Observed(
         now=api.server_time(),
         namespace=api.get(resource.NAMESPACE, "", namespace),
@@ -157,7 +162,8 @@ def read(api: Api, options: Mapping[str, Any], location: storage_location.Storag
         secret=api.get(resource.SECRET, namespace, secret_name) if secret_name else None,
         repository_secrets={name: found for name, found in repository_secrets.items() if found is not None},
         location=location.read(),
-        snapshot=snapshot,
+        snapshot=next((item for item in snapshots if item["metadata"]["name"] == install_options.LOCATION), None),
+        snapshots=tuple(snapshots),
         helper=api.get(resource.CONFIG_MAP, namespace, HELPER) if options.get("registry") else None,
     )
 

@@ -8,8 +8,8 @@ Private to this collection; may change without notice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Definition
@@ -43,6 +43,15 @@ class Workloads:
     pods: tuple[dict[str, Any], ...]
 
 
+@dataclass(frozen=True)
+class Known:
+    """What was read a moment ago and need not be read again to be told."""
+
+    workloads: Workloads
+    storage_locations: tuple[dict[str, Any], ...]
+    snapshot_locations: tuple[dict[str, Any], ...]
+
+
 def installed_by(workload: Mapping[str, Any] | None) -> str | None:
     """Return who put a workload there: cli, helm, oadp, or unknown. None without a workload."""
     if workload is None:
@@ -61,10 +70,15 @@ def installed_by(workload: Mapping[str, Any] | None) -> str | None:
 
 def _read_workloads(api: Api, namespace: str) -> Workloads:
     deployments = api.list(resource.DEPLOYMENT, namespace).items
-    daemon_sets = api.list(resource.DAEMON_SET, namespace).items
+    found = workloads_among(deployments, api.list(resource.DAEMON_SET, namespace).items, ())
+    pods = tuple(api.list(resource.POD, namespace).items) if found.deployment or found.daemon_set else ()
+    return replace(found, pods=pods)
+
+
+def workloads_among(deployments: Iterable[dict[str, Any]], daemon_sets: Iterable[dict[str, Any]], pods: tuple[dict[str, Any], ...]) -> Workloads:
+    """Return which of a namespace's workloads are Velero's."""
     deployment = next((item for item in deployments if server.server_container(item)), None)
     daemon_set = next((item for item in daemon_sets if server.agent_container(item)), None)
-    pods = tuple(api.list(resource.POD, namespace).items) if deployment or daemon_set else ()
     return Workloads(deployment, daemon_set, pods)
 
 
@@ -188,8 +202,12 @@ def _intended_node(pod: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _by_name(items: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(items, key=lambda item: str(item["metadata"]["name"]))
+
+
 def _locations(api: Api, kind: resource.Resource, namespace: str) -> list[dict[str, Any]]:
-    return sorted(api.list(kind, namespace).items, key=lambda item: str(item["metadata"]["name"]))
+    return _by_name(api.list(kind, namespace).items)
 
 
 def _unfinished(api: Api, kind: resource.Resource, namespace: str) -> list[dict[str, Any]]:
@@ -218,13 +236,19 @@ def find(options: Mapping[str, Any], context: Context) -> dict[str, Any]:
     return {"changed": False, "velero": [found] if found else []}
 
 
-def entry(api: Api, namespace: str, gather: set[str], context: Context, answer: Answer | None = None) -> dict[str, Any] | None:
-    """Return what there is of an installation, or None. answer: of the server, when it was asked already."""
+def entry(
+    api: Api, namespace: str, gather: set[str], context: Context, answer: Answer | None = None, known: Known | None = None
+) -> dict[str, Any] | None:
+    """Return what there is of an installation, or None. answer: of the server, when it was asked already; known: what need not be read."""
     by_workload = bool(gather & {"server", "node_agents"})
-    workloads = _read_workloads(api, namespace) if by_workload else Workloads(None, None, ())
+    workloads = Workloads(None, None, ())
+    if by_workload:
+        workloads = known.workloads if known else _read_workloads(api, namespace)
     try:
-        locations = _locations(api, resource.BACKUP_STORAGE_LOCATION, namespace) if "storage_locations" in gather else []
-        snapshots = _locations(api, resource.VOLUME_SNAPSHOT_LOCATION, namespace) if "snapshot_locations" in gather else []
+        locations, snapshots = (_by_name(items) for items in ((known.storage_locations, known.snapshot_locations) if known else ((), ())))
+        if known is None:
+            locations = _locations(api, resource.BACKUP_STORAGE_LOCATION, namespace) if "storage_locations" in gather else []
+            snapshots = _locations(api, resource.VOLUME_SNAPSHOT_LOCATION, namespace) if "snapshot_locations" in gather else []
         backups = _unfinished(api, resource.BACKUP, namespace) if "unfinished" in gather else []
         restores = _unfinished(api, resource.RESTORE, namespace) if "unfinished" in gather else []
     except Absent:

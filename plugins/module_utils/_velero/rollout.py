@@ -11,6 +11,7 @@ Private to this collection; may change without notice.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -230,6 +231,11 @@ def prove(
     return wait(seen, judge, deadline, progress, "prove", target, "Look at its pods and their events")
 
 
+def works_already(api: Api, namespace: str, daemon_set: Document, pods: list[Document]) -> bool:
+    """Tell whether agents run as written, by what was read of them just now; their log is asked where it tells that."""
+    return not daemon_set_state(daemon_set) and not _unsteady(api, namespace, newest(pods), set())
+
+
 def _refused(api: Api, workload: Document, kind: Resource, namespace: str, pods: list[Document], since: datetime) -> Trouble | None:
     """Return why the API server takes none of a workload's pods; pod security, a quota or a webhook refuses them before there is a pod to look at.
 
@@ -288,20 +294,28 @@ def prove_server(
     deadline: Deadline,
     progress: Callable[[str], None],
     words: Callable[[str], str],
+    seen: tuple[Document, list[Document]] | None = None,
 ) -> tuple[str | None, list[dict[str, str]], Document]:
     """Wait until the Deployment runs as written and its server answers; return (version, plugins, the newest pod).
 
     The server's pod has no readiness probe: it counts as ready as soon as it was started, also when it ends a moment later. So its own
-    answer is the proof.
+    answer is the proof. seen: the Deployment and its pods as the task has just read them, when it has written nothing.
     """
     patience = Patience()
     target = resource.DEPLOYMENT.target(namespace, name)
-    deployment = prove(api, resource.DEPLOYMENT, namespace, name, deadline, patience, progress, words).seen
+    found: list[Document] = []
+    if seen is not None and not deployment_state(seen[0]):
+        deployment, found = seen[0], newest(seen[1])
+    else:
+        deployment = prove(api, resource.DEPLOYMENT, namespace, name, deadline, patience, progress, words).seen
+    looks = itertools.count()
 
     def pods() -> list[Document]:
         return newest(api.list(resource.POD, namespace, label_selector=selector(deployment)).items)
 
     def meanwhile() -> str:
+        if not next(looks):
+            return ""  # it was asked a moment ago
         trouble = trouble_of(pods())
         _look(api, namespace, trouble, patience, target, words)
         return words(trouble.text) if trouble else ""
@@ -310,7 +324,7 @@ def prove_server(
     version, plugins = server.ask_status(
         api, namespace, deadline, within=max(1.0, deadline.remaining() - TO_END), meanwhile=meanwhile, progress=progress
     )
-    found = pods()
+    found = found or pods()
     if not found:
         raise NotProven("prove", target, "its server has answered, and its pod is gone", "Look who else changes it")
     return version, plugins, found[-1]

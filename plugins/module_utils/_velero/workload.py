@@ -619,7 +619,9 @@ def _resources_view(resources: Mapping[str, Any]) -> Object:
 
 
 def _copied(workload: Mapping[str, Any]) -> Object:
-    return copy.deepcopy(dict(workload))
+    """Return a copy without what is the API server's own, which is most of it."""
+    metadata = {name: value for name, value in workload["metadata"].items() if name != "managedFields"}
+    return copy.deepcopy({**{name: value for name, value in workload.items() if name != "status"}, "metadata": metadata})
 
 
 def _server_container(workload: Mapping[str, Any]) -> Object:

@@ -167,7 +167,7 @@ class Api:
 def test_a_written_definition_is_marked(live: dict[str, Any] | None, writes: int):
     document = crds.parsed(text_of(NEW), "a test")["backups.velero.io"]
     api = Api(live and {"metadata": {"name": "backups.velero.io", "generation": 7, "resourceVersion": "9"}, "spec": live})
-    crds.write(api, "backups.velero.io", document, NEW)  # type: ignore[arg-type]
+    crds.write(api, "backups.velero.io", document, NEW, new=live is None)  # type: ignore[arg-type]
     assert crds.fits(api.live, NEW)
     assert api.writes == writes
     assert api.live is not None

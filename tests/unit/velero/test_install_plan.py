@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import dataclasses
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -108,12 +109,20 @@ def test_everything_in_order():
         "POST serviceaccounts",
         "POST clusterrolebindings",
         "POST secrets",
-        "POST backupstoragelocations",
         "POST deployments",
         "POST daemonsets",
+        "POST backupstoragelocations",
     ]
     assert draft.restarts == {}
     assert "aws_secret_access_key" not in json.dumps([draft.before, draft.after])
+
+
+def test_a_location_comes_before_the_server_where_its_kind_is_served():
+    """Of a kind that is served since a moment ago the API server holds up the first object for two seconds, in which the server starts."""
+    observed = nothing()
+    served = dataclasses.replace(observed, location=dataclasses.replace(observed.location, installed=True))
+    found = written(planned(validated(**BASE), served))
+    assert found[-3:] == ["POST backupstoragelocations", "POST deployments", "POST daemonsets"]
 
 
 def test_again_nothing():
