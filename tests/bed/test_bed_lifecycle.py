@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bed.driver import Bed, BedError, down
+from tests.bed.driver import Bed, BedError, down, lose, state
 from tests.bed.driver.paths import MARK, REPOSITORY, RUNTIME, cache
 
 NAMES = ("lifecycle-one", "lifecycle-two")
@@ -256,9 +256,9 @@ def test_start_over_the_remains(before: dict[str, set[str]]) -> None:
     assert_gone(before, *ports_of(bed), *ports_of(again))
 
 
-@pytest.mark.parametrize("moment", ["state.json", "control.sock", "API server ready"])
-def test_driver_killed_while_starting(before: dict[str, set[str]], moment: str) -> None:
-    argv = [sys.executable, "-m", "tests.bed.driver", "up", "--bare", "--name", NAMES[0]]
+def kill_driver(moment: str, *arguments: str) -> None:
+    """Start the driver for the first of the test's beds and kill it at a moment: a line of its output, a path below the bed's sockets, or a phase."""
+    argv = [sys.executable, "-m", "tests.bed.driver", *arguments, "--name", NAMES[0]]
     with subprocess.Popen(argv, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as driver:
         seen: list[str] = []
         assert driver.stdout is not None
@@ -267,6 +267,9 @@ def test_driver_killed_while_starting(before: dict[str, set[str]], moment: str) 
                 seen.append(line)
                 if moment in line:
                     break
+        elif moment == "lost":
+            while (state.read(NAMES[0]) or {}).get("phase") != moment and driver.poll() is None:
+                time.sleep(0.001)
         else:
             place = RUNTIME / NAMES[0] / ("n1/control.sock" if moment == "control.sock" else moment)
             while not place.exists() and driver.poll() is None:
@@ -274,5 +277,68 @@ def test_driver_killed_while_starting(before: dict[str, set[str]], moment: str) 
         driver.kill()
         driver.wait()
         assert driver.returncode == -signal.SIGKILL, f"the driver ended before it could be killed: {seen}"
+
+
+@pytest.mark.parametrize("moment", ["state.json", "control.sock", "API server ready"])
+def test_driver_killed_while_starting(before: dict[str, set[str]], moment: str) -> None:
+    kill_driver(moment, "up", "--bare")
     down(NAMES[0])
     assert_gone(before)
+
+
+def identity(bed: Bed) -> tuple[str, str, bytes]:
+    """What tells one cluster from another: uid of a namespace that every cluster has, uid of the node, authority."""
+    uids = [bed.kubectl("get", what, "-o", "jsonpath={.metadata.uid}") for what in ("namespace/kube-system", "node/n1")]
+    return uids[0], uids[1], bed.ca_file.read_bytes()
+
+
+def assert_store_stayed(bed: Bed, keys: tuple[str, str], account: tuple[str, str]) -> None:
+    assert (bed.s3.access_key, bed.s3.secret_key) == keys
+    for who in (keys, account):
+        assert bed.s3.request("GET", "/kept/folder/object", keys=who) == (200, b"what the cluster is made of again")
+
+
+def test_the_cluster_is_lost_and_the_store_stays(before: dict[str, set[str]], tmp_path: Path) -> None:
+    """Killed in the middle of the loss and of the new start: a new cluster comes up beside the same store, and the old one is nowhere."""
+    bed = Bed.up(NAMES[0])
+    bed.kubectl("create", "namespace", "lost-with-the-cluster")
+    (bed.run_dir / "volumes" / "somebodys-data").write_text("lost too")
+    bed.s3.make_bucket("kept")
+    assert bed.s3.request("PUT", "/kept/folder/object", body=b"what the cluster is made of again")[0] == 200
+    account = ("somebody", "secret-of-somebody")
+    bed.s3.account_for("kept", *account)
+    keys, ports, storage = (bed.s3.access_key, bed.s3.secret_key), ports_of(bed), bed.s3.ca_file.read_bytes()
+    known = [identity(bed)]
+    old_kubeconfig = tmp_path / "kubeconfig"
+    old_kubeconfig.write_text(bed.kubeconfig.read_text())
+
+    kill_driver("lost", "lose")
+    with pytest.raises(BedError, match="does not run"):
+        Bed.attach(NAMES[0])
+    kill_driver("control.sock", "up", "--bare")
+    bed = Bed.up(NAMES[0])
+    assert_works(bed)
+    known.append(identity(bed))
+    assert_store_stayed(bed, keys, account)
+    bed.lose()
+    assert lose(NAMES[0]) is False
+    assert [path.name for path in (bed.run_dir / "s3").iterdir()] == ["kept"]
+    assert not any((bed.run_dir / folder).exists() for folder in ("volumes", "n1", "kubeconfig"))
+    kill_driver("API server ready", "up", "--bare")
+    bed = Bed.up(NAMES[0])
+    assert_works(bed)
+    known.append(identity(bed))
+    assert_store_stayed(bed, keys, account)
+
+    assert all(len(set(values)) == len(known) for values in zip(*known, strict=True)), known
+    assert "lost-with-the-cluster" not in bed.kubectl("get", "namespaces", "-o", "name")
+    assert list((bed.run_dir / "volumes").iterdir()) == []
+    assert (ports_of(bed), bed.s3.ca_file.read_bytes()) == (ports, storage)
+    # whoever could log in to the lost cluster cannot log in to the new one
+    stranger = subprocess.run([*bed.kubectl_command(old_kubeconfig), "get", "nodes"], capture_output=True, text=True, check=False)
+    assert stranger.returncode != 0
+    assert "certificate" in stranger.stderr
+    bed.down()
+    assert_gone(before, *ports)
+    with pytest.raises(BedError, match="does not run"):
+        lose(NAMES[0])

@@ -102,7 +102,8 @@ def start_load_balancers(bed: Bed) -> None:
     if entry is None:
         # an own kubeconfig of the bed: requests of the user "admin" are those of the tests
         kubeconfig = bed.run_dir / "n1" / "pki" / "driver.kubeconfig"
-        bed.run_process(TWIN, [sys.executable, "-I", str(load_balancer_twin.__file__), f"--kubeconfig={kubeconfig}"])
+        addresses = bed.run_dir / "load-balancer-addresses.json"
+        bed.run_process(TWIN, [sys.executable, "-I", str(load_balancer_twin.__file__), f"--kubeconfig={kubeconfig}", f"--addresses={addresses}"])
     elif entry["pid"] is None:
         bed.start_process(TWIN)
 

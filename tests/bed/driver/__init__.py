@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The bed: a Kubernetes cluster of real components in namespaces of its own, with object stores and Velero, on this machine.
 
-From a shell (root, or it asks sudo): `python3 -m tests.bed.driver up|down|status|node|kubectl|env|build|preflight`.
+From a shell (root, or it asks sudo): `python3 -m tests.bed.driver up|down|lose|status|node|kubectl|env|build|preflight`.
 
 From a test::
 
@@ -18,6 +18,7 @@ From a test::
     bed.s3.make_bucket("one"); bed.gcs.service_account_key()
     bed.velero_install("1.17.2", "one").cli("backup", "get")
     bed.add_node(2, cpu_reserved="1500m"); bed.delete_node(2, keep=True)
+    bed.lose(); bed = Bed.up("mine")         # the whole cluster lost; a new one beside the same object stores
     bed.stop_process("s3"); bed.start_process("s3"); bed.health()
 
 BedError says what was done, what was seen and what to do next. Everything a bed writes lies in bed.run_dir and /run/serverops-bed/<name>.
@@ -26,9 +27,9 @@ BedError says what was done, what was seen and what to do next. Everything a bed
 from __future__ import annotations
 
 from .audit import READ_VERBS
-from .bed import Bed, down
+from .bed import Bed, down, lose
 from .paths import DEFAULT_NAME, BedError
 from .storage import S3, Gcs
 from .velero import Velero
 
-__all__ = ["DEFAULT_NAME", "READ_VERBS", "S3", "Bed", "BedError", "Gcs", "Velero", "down"]
+__all__ = ["DEFAULT_NAME", "READ_VERBS", "S3", "Bed", "BedError", "Gcs", "Velero", "down", "lose"]

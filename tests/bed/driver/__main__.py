@@ -1,7 +1,7 @@
 # Copyright (c) 2026, serverops.circleci contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Command line of the bed: python3 -m tests.bed.driver up|down|status|node|kubectl|env|build|preflight."""
+"""Command line of the bed: python3 -m tests.bed.driver up|down|lose|status|node|kubectl|env|build|preflight."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from . import images, preflight, processes, programs, state
-from .bed import FAMILIES, NODE_FAMILIES, Bed, down
+from .bed import FAMILIES, NODE_FAMILIES, Bed, down, lose
 from .paths import DEFAULT_NAME, REPOSITORY, BedError, cache, say
 from .velero import Velero
 
@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--velero", default="1.17.2", choices=[*Velero.families, "none"], help="Velero to put on it (%(default)s)")
     up.add_argument("--bare", action="store_true", help="only the cluster and the object stores: no Velero, no CircleCI Server")
     commands.add_parser("down", parents=[named], help="stop a bed and remove what it left")
+    commands.add_parser("lose", parents=[named], help="lose the cluster, keep what the object stores hold; `up` then starts a new cluster")
     commands.add_parser("status", parents=[named], help="what runs, and whether it works")
     commands.add_parser("env", parents=[named], help="shell lines that make the bed the one that kubectl and others use")
     commands.add_parser("build", help="build programs and images, start nothing")
@@ -246,6 +247,12 @@ def run(options: argparse.Namespace) -> int:
         start = time.monotonic()
         there = down(options.name)
         say(f"bed {options.name} is gone ({time.monotonic() - start:.1f} s)" if there else f"bed {options.name}: there was nothing to stop")
+    elif command == "lose":
+        start = time.monotonic()
+        there = lose(options.name)
+        seen = f"is lost ({time.monotonic() - start:.1f} s)" if there else "was lost already"
+        option = "" if options.name == DEFAULT_NAME else f" --name {options.name}"
+        say(f"the cluster of bed {options.name} {seen}; `python3 -m tests.bed.driver up{option}` starts a new one beside the same object stores")
     elif command == "node":
         bed = Bed.attach(options.name)
         if options.what == "add":

@@ -25,7 +25,7 @@ from typing import Any
 from . import audit, cgroups, control, images, kernel, pki, preflight, processes, programs, state
 from .node import API_ADDRESS, DNS_ADDRESS, FIRST_RELAY_SOCKET, GCS_ADDRESS, S3_PORT, S3_TLS_PORT, SERVICE_ADDRESS, TOKEN_ADDRESS, Node, which
 from .paths import DEFAULT_NAME, MARK, REPOSITORY, RUNTIME, BedError, cache, check_name, give_to_caller, say
-from .storage import S3, Gcs
+from .storage import S3, STORAGE_AUTHORITY, Gcs
 from .velero import Velero
 
 #: Tool families of what runs on every bed, and all that there are, in building order: the long ones first.
@@ -49,6 +49,19 @@ NODE_PROBES = {
     "kubelet": "http://127.0.0.1:10248/healthz",
     "kube-proxy": "http://127.0.0.1:10256/healthz",
 }
+
+
+#: What of a bed's run directory is not of its cluster, and so outlives it: what the object stores hold, their accounts, authority and credentials,
+#: and which addresses the load balancers had.
+STORES = ("s3", "s3-accounts", "gcs", "gcs-accounts", STORAGE_AUTHORITY, "s3-credentials*", "load-balancer-addresses.json")
+LOST = "lost"
+
+
+def is_lost(recorded: dict[str, Any] | None) -> bool:
+    """Whether a bed's cluster was lost and a new one is not up yet, so that its stores are to be kept."""
+    if not recorded:
+        return False
+    return recorded.get("phase") == LOST or (recorded.get("phase") == "starting" and bool(recorded.get("stores_kept")))
 
 
 def listen(port: int) -> socket.socket:
@@ -101,6 +114,8 @@ class Bed:
 
         Programs and images of the node are built when the cache lacks them; what only some users of a bed need (Velero, its plugins) is built
         when it is asked for. Remains of an earlier bed of this name are removed first. Ports: on 127.0.0.1, 0 takes free ones.
+        A bed whose cluster was lost (lose) gets a new cluster: another authority, another etcd, other keys; its stores with all that they hold,
+        their addresses, keys and ports stay.
         checked: preflight was done just now.
         BedError when a bed of this name runs already, or with what failed; then nothing of the new bed is left.
         """
@@ -115,18 +130,35 @@ class Bed:
             recorded = state.read(name)
             if recorded and recorded.get("phase") == "up" and processes.alive(*cls._first_process(recorded, "n1")):
                 raise BedError(f"bed {name} runs already; use Bed.attach, or stop it by `python3 -m tests.bed.driver down --name {name}`")
-            remove_remains(name, keep_lock=True)
+            lost = recorded if is_lost(recorded) else None
+            if lost:
+                end_cluster(name, lost)
+            else:
+                remove_remains(name, keep_lock=True)
             try:
-                return cls._start(name, families, archives, {"api": api_port, "s3": s3_port, "s3_tls": s3_tls_port})
+                return cls._start(name, families, archives, {"api": api_port, "s3": s3_port, "s3_tls": s3_tls_port}, lost)
             except BaseException:
-                remove_remains(name)
+                if lost:
+                    end_cluster(name, lost)
+                else:
+                    remove_remains(name)
                 raise
 
     @classmethod
-    def _start(cls, name: str, families: dict[str, programs.Family], archives: dict[str, images.Image], ports: dict[str, int]) -> Bed:
+    def _start(
+        cls,
+        name: str,
+        families: dict[str, programs.Family],
+        archives: dict[str, images.Image],
+        ports: dict[str, int],
+        lost: dict[str, Any] | None,
+    ) -> Bed:
+        """Start the first node. lost: what was recorded of the bed whose cluster this one takes the place of."""
         began = time.monotonic()
-        run = cache() / "beds" / name
-        run.mkdir(parents=True)
+        run = Path(lost["run"]) if lost else cache() / "beds" / name
+        run.mkdir(parents=True, exist_ok=bool(lost))
+        if lost:
+            ports = {what: port or int(lost["ports"][what]) for what, port in ports.items()}
         with contextlib.ExitStack() as stack:
             listeners = {what: stack.enter_context(contextlib.closing(listen(port))) for what, port in ports.items()}
             taken = {what: int(listener.getsockname()[1]) for what, listener in listeners.items()}
@@ -138,14 +170,15 @@ class Bed:
                 "ports": taken,
                 "nodes": {},
                 "driver": os.getpid(),
-                "s3_keys": [f"AKIA{secrets.token_hex(8).upper()}", secrets.token_urlsafe(30)],
+                "s3_keys": lost["s3_keys"] if lost else [f"AKIA{secrets.token_hex(8).upper()}", secrets.token_urlsafe(30)],
+                "stores_kept": bool(lost),
             }
             state.save(name, recorded)
             bed = cls(name, recorded)
             bed._families, bed._images = families, archives
             node = bed.node(1)
             node.write_settings()
-            pki.make_cluster(node.pki, bed.api_port, API_ADDRESS, SERVICE_ADDRESS)
+            pki.make_cluster(node.pki, run / STORAGE_AUTHORITY, bed.api_port, API_ADDRESS, SERVICE_ADDRESS)
             pki.make_node(node.pki, node.pki, node.name, node.address, node.api_server)
             shutil.copy2(node.pki / "admin.kubeconfig", bed.kubeconfig)
             bed.s3.write_credentials(bed.s3.credentials_file, bed.s3.access_key, bed.s3.secret_key)
@@ -581,6 +614,10 @@ class Bed:
 
     # --- end ---------------------------------------------------------------------------------------------------------------------------------
 
+    def lose(self) -> None:
+        """Lose the cluster with everything in it, at once; the object stores' disks stay. Bed.up(name) then starts a new cluster beside them."""
+        lose(self.name)
+
     def down(self) -> None:
         """Stop the bed and remove everything it left on the machine, caches aside."""
         down(self.name)
@@ -629,6 +666,43 @@ def remove_remains(name: str, keep_lock: bool = False) -> int:
     with contextlib.suppress(OSError):
         RUNTIME.rmdir()
     return ended
+
+
+def end_cluster(name: str, recorded: dict[str, Any]) -> None:
+    """End every process of a bed and remove what its cluster was: etcd, keys, volumes, pods, images. Its stores stay. The caller holds the lock.
+
+    The bed is recorded as lost before anything ends: whoever is killed in here can do it again, and so can the next start.
+    """
+    state.save(name, {**recorded, "phase": LOST, "stores_kept": True})
+    for node in recorded.get("nodes", {}).values():
+        if processes.alive(node.get("pid"), node.get("start")):
+            processes.kill(node["pid"], node["start"])
+    processes.end_all(name)
+    cgroups.remove(processes.cgroup_prefix(name))
+    run = Path(recorded["run"])
+    kept = {path for pattern in STORES for path in run.glob(pattern)}
+    for path in run.iterdir():
+        if path not in kept:
+            remove_tree(path)
+    for path in state.folder(name).iterdir():
+        if path.name != "state.json":
+            remove_tree(path)
+    state.save(name, {**recorded, "phase": LOST, "stores_kept": True, "nodes": {}, "images": []})
+
+
+def lose(name: str = DEFAULT_NAME) -> bool:
+    """Lose the cluster of a bed, as when a region burns: nothing of it is left but what its object stores hold. False when it was lost already.
+
+    Killed half-way it can be called again. BedError when there is no bed of this name.
+    """
+    check_name(name)
+    with state.locked(name):
+        recorded = state.read(name)
+        if not recorded or (recorded.get("phase") != "up" and not is_lost(recorded)):
+            raise BedError(f"bed {name} does not run; start it by `python3 -m tests.bed.driver up --name {name}`")
+        there = recorded["phase"] != LOST or bool(recorded.get("nodes"))
+        end_cluster(name, recorded)
+    return there
 
 
 def down(name: str = DEFAULT_NAME) -> bool:

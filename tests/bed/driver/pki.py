@@ -1,10 +1,11 @@
 # Copyright (c) 2026, serverops.circleci contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keys, certificates and kubeconfigs of a bed, made by openssl: a cluster CA and a storage CA per bed, one cloud CA per cache.
+"""Keys, certificates and kubeconfigs of a bed, made by openssl: a cluster CA per cluster, a storage CA per bed, one cloud CA per cache.
 
-The cloud CA signs the bed's stand-ins of a cloud provider's own names and is carried by the Velero images; the others are known to nobody
-who was not told, so that a client without them must fail.
+The storage CA is the store's and not the cluster's: a new cluster on the same bed meets the certificate that it knows. The cloud CA signs the bed's
+stand-ins of a cloud provider's own names and is carried by the Velero images; the others are known to nobody who was not told, so that a client
+without them must fail.
 """
 
 from __future__ import annotations
@@ -110,12 +111,11 @@ USERS = {
 }
 
 
-def cloud_authority() -> Path:
-    """Folder with ca.crt and ca.key of the cloud CA of this cache; made once."""
-    folder = cache() / "cloud-ca"
+def lasting_authority(folder: Path, common_name: str) -> Path:
+    """The folder itself, with ca.crt and ca.key of an authority that is made once."""
     if not (folder / "ca.crt").is_file():
-        fresh = folder.with_name(f".cloud-ca-{os.getpid()}")
-        authority(fresh, "ca", "bed cloud CA")
+        fresh = folder.with_name(f".{folder.name}-{os.getpid()}")
+        authority(fresh, "ca", common_name)
         try:
             fresh.rename(folder)
         except OSError:
@@ -126,17 +126,25 @@ def cloud_authority() -> Path:
     return folder
 
 
-def make_cluster(folder: Path, port: int, address: str, service_address: str) -> None:
-    """All keys, certificates and kubeconfigs of the control plane. port: of the API server, the same inside and outside."""
+def cloud_authority() -> Path:
+    """Folder with ca.crt and ca.key of the cloud CA of this cache; made once."""
+    return lasting_authority(cache() / "cloud-ca", "bed cloud CA")
+
+
+def make_cluster(folder: Path, storage: Path, port: int, address: str, service_address: str) -> None:
+    """All keys, certificates and kubeconfigs of the control plane.
+
+    storage: folder of the storage CA, which is made when it is not there. port: of the API server, the same inside and outside.
+    """
     authority(folder, "ca", "bed cluster CA")
-    authority(folder, "storage-ca", "bed storage CA")
+    lasting_authority(storage, "bed storage CA")
     cloud = cloud_authority()
     cluster_names = "DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local"
     jobs: list[tuple[Any, ...]] = [
         (folder, "apiserver", "/CN=kube-apiserver", "serverAuth", f"{cluster_names},IP:127.0.0.1,IP:{service_address},IP:{address}"),
         (folder, "apiserver-kubelet", "/O=system:masters/CN=apiserver-kubelet", "clientAuth"),
         (folder, "front-proxy", "/CN=front-proxy", "clientAuth"),
-        (folder, "s3", "/CN=s3", "serverAuth", f"DNS:localhost,IP:127.0.0.1,IP:{address}", (folder, "storage-ca")),
+        (folder, "s3", "/CN=s3", "serverAuth", f"DNS:localhost,IP:127.0.0.1,IP:{address}", (storage, "ca")),
         (folder, "google", "/CN=storage.googleapis.com", "serverAuth", "DNS:storage.googleapis.com,DNS:oauth2.googleapis.com", (cloud, "ca")),
         *((folder, user, subject, "clientAuth") for user, subject in USERS.items()),
     ]

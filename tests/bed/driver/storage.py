@@ -19,6 +19,9 @@ from . import pki
 from .node import API_ADDRESS, S3_PORT, S3_REGION, S3_TLS_PORT
 from .paths import BedError, write
 
+#: Folder of the bed's run directory with the authority of the S3 server's certificate.
+STORAGE_AUTHORITY = "storage-ca"
+
 
 def signature_v4(method: str, host: str, path: str, query: str, body: bytes, access_key: str, secret_key: str, region: str) -> dict[str, str]:
     """Headers of an S3 request signed with AWS Signature Version 4; path and query as they stand in the request line."""
@@ -51,7 +54,7 @@ class S3:
         self.access_key = access_key
         self.secret_key = secret_key
         #: Certificate of the authority that signed the TLS endpoint; no image and no machine trusts it by itself.
-        self.ca_file = run / "n1/pki/storage-ca.crt"
+        self.ca_file = run / STORAGE_AUTHORITY / "ca.crt"
         #: An authority that did not sign it.
         self.wrong_ca_file = run / "n1/pki/ca.crt"
         #: Profile [default] of the root account, as `velero install --secret-file` wants it; mode 0600.

@@ -3,11 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Twin of a cloud's load balancer controller: gives Services of type LoadBalancer an address in their status and takes it back.
 
-usage: python3 load_balancer_twin.py --kubeconfig FILE [--pool CIDR] [--hostnames DOMAIN]
+usage: python3 load_balancer_twin.py --kubeconfig FILE [--pool CIDR] [--hostnames DOMAIN] [--addresses FILE]
 
 It lists and watches all Services. One of type LoadBalancer without loadBalancerClass gets an address of the pool, by a patch of its status; one that
 is deleted, or changes its type, gives its address back. An address that was given back is the last to be given again: as with a real cloud, a Service
-that is deleted and made again has another one. With --hostnames the status names a host and no address, as on EKS.
+that is deleted and made again has another one. With --addresses it keeps the order of the pool in a file, so that this also holds for the Services of
+a new cluster of which the file knows the predecessor. With --hostnames the status names a host and no address, as on EKS.
 The traffic itself is kube-proxy's: inside the cluster it serves an address of a status like a ClusterIP. No address outside the pool is touched.
 """
 
@@ -44,9 +45,24 @@ class ApiError(Exception):
 class AddressBook:
     """Which Service (by uid) has which address of the pool."""
 
-    def __init__(self, pool: str) -> None:
-        self.free: deque[str] = deque(str(address) for address in ipaddress.ip_network(pool).hosts())
+    def __init__(self, pool: str, kept: Path | None = None) -> None:
+        self.kept = kept
+        #: The pool, least recently given first.
+        self.order = [str(address) for address in ipaddress.ip_network(pool).hosts()]
+        if kept and kept.is_file():
+            known = [address for address in json.loads(kept.read_text(encoding="utf-8")) if address in self.order]
+            self.order = [address for address in self.order if address not in known] + known
+        self.free: deque[str] = deque(self.order)
         self.given: dict[str, str] = {}
+
+    def note(self, address: str) -> None:
+        """Remember that this address was given last, in one step."""
+        self.order.remove(address)
+        self.order.append(address)
+        if self.kept:
+            fresh = self.kept.with_name(f".{self.kept.name}.new")
+            fresh.write_text(json.dumps(self.order), encoding="utf-8")
+            fresh.replace(self.kept)
 
     def adopt(self, uid: str, address: str) -> bool:
         """Note an address that a Service has already; False when it is not of the pool or another Service's."""
@@ -64,6 +80,7 @@ class AddressBook:
             if not self.free:
                 return None
             self.given[uid] = self.free.popleft()
+            self.note(self.given[uid])
         return self.given[uid]
 
     def take_back(self, uid: str) -> str | None:
@@ -214,8 +231,9 @@ def main() -> int:
     parser.add_argument("--kubeconfig", required=True, help="written as JSON, with everything inline, as the bed's are")
     parser.add_argument("--pool", default=DEFAULT_POOL, help="addresses to give (default: %(default)s)")
     parser.add_argument("--hostnames", default="", metavar="DOMAIN", help="give host names below DOMAIN and no addresses")
+    parser.add_argument("--addresses", type=Path, metavar="FILE", help="where the order of the pool is kept")
     arguments = parser.parse_args()
-    controller = Controller(Api(arguments.kubeconfig), AddressBook(arguments.pool), arguments.hostnames)
+    controller = Controller(Api(arguments.kubeconfig), AddressBook(arguments.pool, arguments.addresses), arguments.hostnames)
     while True:
         try:
             controller.round()

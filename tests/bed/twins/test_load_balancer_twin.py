@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,6 +41,13 @@ def test_an_address_that_was_given_back_is_the_last_to_be_given_again(book: Addr
     assert wanted_ingress(service("u1"), book) == FIRST
     book.take_back("u1")
     assert wanted_ingress(service("again"), book) == SECOND
+
+
+def test_a_new_cluster_gets_other_addresses_than_the_lost_one(tmp_path: Path) -> None:
+    kept = tmp_path / "addresses.json"
+    for expected in (["10.9.1.1", "10.9.1.2"], ["10.9.1.3", "10.9.1.4"], ["10.9.1.5", "10.9.1.6"], ["10.9.1.1", "10.9.1.2"]):
+        book = AddressBook("10.9.1.0/29", kept)
+        assert [book.give("u1"), book.give("u2")] == expected
 
 
 def test_a_service_with_its_address_is_left_alone(book: AddressBook) -> None:
