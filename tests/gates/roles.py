@@ -143,6 +143,17 @@ def mirrored(role: Role, modules: Mapping[str, Any]) -> Options:
     return spec
 
 
+def joined(options: Options) -> Options:
+    """The same options with one text each: every play of the role reads and templates every text of the file, 0.05 s as lists of sentences."""
+    found: Options = {}
+    for name, option in options.items():
+        said = option.get("description", "")
+        found[name] = {**option, "description": said if isinstance(said, str) else " ".join(said)}
+        if option.get("options"):
+            found[name]["options"] = joined(option["options"])
+    return found
+
+
 class Dumper(yaml.SafeDumper):
     """Writes YAML as yamllint wants it: lists indented, long texts folded."""
 
@@ -158,7 +169,7 @@ def specification_text(role: Role, modules: Mapping[str, Any], there: Options) -
     wanted = mirrored(role, modules)
     options = {name: {**own.get(name, {}), **value} if set(value) == {"options"} else value for name, value in wanted.items()}
     options |= {name: value for name, value in own.items() if name not in options}
-    whole = {"argument_specs": {"main": {**{key: value for key, value in main.items() if key != "options"}, "options": options}}}
+    whole = {"argument_specs": {"main": {**{key: value for key, value in main.items() if key != "options"}, "options": joined(options)}}}
     return HEADER + yaml.dump(whole, Dumper=Dumper, sort_keys=False, width=120, allow_unicode=True)
 
 

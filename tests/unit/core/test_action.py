@@ -277,3 +277,25 @@ def test_the_given_options_are_not_touched() -> None:
     args = {"nested": {"key": "as given"}}
     action(behave, args)._run_here()
     assert args == {"nested": {"key": "as given"}}
+
+
+@pytest.mark.parametrize(
+    ("value", "known"),
+    [
+        ("{{ there | default(omit) }}", False),
+        ("{{ nowhere | default(omit) }}", True),
+        ("{{nowhere|default(omit)}}", True),
+        ("{{ nowhere['x'] | default(omit) }}", False),
+        ("{{ item['x'] | default(omit) }}", False),
+        ("{{ item['y'] | default(omit) }}", True),
+        ("{{ text['y'] | default(omit) }}", False),
+        ("{{ nowhere | default('') }}", False),
+        ("{{ nowhere | default(omit) }} ", False),
+        ("{{ nowhere | string | default(omit) }}", False),
+        ("{{ omit }}", False),
+        (5, False),
+        (None, False),
+    ],
+)
+def test_what_is_known_to_be_left_out_without_a_template(value: Any, known: bool) -> None:
+    assert _action.left_out(value, {"there": None, "item": {"x": 1}, "text": "{{ other }}"}) is known
