@@ -19,7 +19,14 @@ from ansible_collections.serverops.circleci.plugins.plugin_utils import _bytecod
 _bytecode.keep()  # what is imported below is found by it
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Definition
-from ansible_collections.serverops.circleci.plugins.module_utils._velero import install, installation, snapshot_location, storage_location
+from ansible_collections.serverops.circleci.plugins.module_utils._velero import (
+    backup,
+    backup_info,
+    install,
+    installation,
+    snapshot_location,
+    storage_location,
+)
 from ansible_collections.serverops.circleci.plugins.plugin_utils._action import Action
 
 # the first TLS context of a process makes OpenSSL load its algorithms; made here, the workers inherit that (4 ms less per task)
@@ -31,5 +38,12 @@ class ActionModule(Action):
 
     definitions: ClassVar[Mapping[str, Definition]] = {
         definition.name: definition
-        for definition in (installation.DEFINITION, install.DEFINITION, snapshot_location.DEFINITION, storage_location.DEFINITION)
+        for definition in (
+            backup.DEFINITION,
+            backup_info.DEFINITION,
+            installation.DEFINITION,
+            install.DEFINITION,
+            snapshot_location.DEFINITION,
+            storage_location.DEFINITION,
+        )
     }

@@ -13,12 +13,26 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Definition, perform
-from ansible_collections.serverops.circleci.plugins.module_utils._velero import install, installation, snapshot_location, storage_location
+from ansible_collections.serverops.circleci.plugins.module_utils._velero import (
+    backup,
+    backup_info,
+    install,
+    installation,
+    snapshot_location,
+    storage_location,
+)
 from ansible_collections.serverops.circleci.plugins.plugin_utils._action import run_program
 
 DEFINITIONS: dict[str, Definition] = {
     definition.name: definition
-    for definition in (installation.DEFINITION, install.DEFINITION, snapshot_location.DEFINITION, storage_location.DEFINITION)
+    for definition in (
+        backup.DEFINITION,
+        backup_info.DEFINITION,
+        installation.DEFINITION,
+        install.DEFINITION,
+        snapshot_location.DEFINITION,
+        storage_location.DEFINITION,
+    )
 }
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import base64
 import email.utils
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import AnswerLost, Expired, Malformed, OperationError, refused
@@ -24,6 +24,7 @@ from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.exc
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.resource import Resource
 
 Document = dict[str, Any]
+Kept = TypeVar("Kept")
 Verbs = list[str]
 
 LOOK_SECONDS = 3.0
@@ -90,8 +91,29 @@ class Api:
         except Expired:
             return self._pages(resource, namespace, label_selector, field_selector, metadata_only)
 
+    def scan(self, resource: Resource, namespace: str, keep: Callable[[Document], Kept | None], *, label_selector: str = "") -> tuple[Kept, ...]:
+        """Return what `keep` makes of each object of a kind (None leaves it out), page by page, so that long lists need little memory.
+
+        When the server has dropped the list between two pages, it is read once more from the start.
+        """
+        try:
+            return self._scanned(resource, namespace, keep, label_selector)
+        except Expired:
+            return self._scanned(resource, namespace, keep, label_selector)
+
+    def _scanned(self, resource: Resource, namespace: str, keep: Callable[[Document], Kept | None], label_selector: str) -> tuple[Kept, ...]:
+        pages = self._each_page(resource, namespace, label_selector, "", metadata_only=False)
+        return tuple(kept for page in pages for kept in map(keep, page.items) if kept is not None)
+
     def _pages(self, resource: Resource, namespace: str, label_selector: str, field_selector: str, metadata_only: bool) -> Listing:
         items: list[Document] = []
+        version = ""
+        for page in self._each_page(resource, namespace, label_selector, field_selector, metadata_only=metadata_only):
+            items += page.items
+            version = page.resource_version
+        return Listing(items, version)
+
+    def _each_page(self, resource: Resource, namespace: str, label_selector: str, field_selector: str, *, metadata_only: bool) -> Iterator[Listing]:
         token = ""
         while True:
             request = requests.list_page(
@@ -106,11 +128,12 @@ class Api:
             if "items" not in page or not isinstance(page["items"] or [], list):
                 raise Malformed(request.operation, request.target, "the answer is not a list", "Check the address of the server")
             # items of a list do not say what they are
-            items += [{"apiVersion": resource.api_version, "kind": resource.kind} | item for item in page["items"] or []]
+            items = [{"apiVersion": resource.api_version, "kind": resource.kind} | item for item in page["items"] or []]
             about = page.get("metadata") or {}
+            yield Listing(items, str(about.get("resourceVersion") or ""))
             token = str(about.get("continue") or "")
             if not token:
-                return Listing(items, str(about.get("resourceVersion") or ""))
+                return
 
     def create(self, resource: Resource, namespace: str, body: Mapping[str, Any], *, known_uid: str = "", dry_run: bool = False) -> Document:
         """Make an object and return it as the server stored it. Raises Conflict when the name is taken.
