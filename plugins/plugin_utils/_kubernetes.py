@@ -24,6 +24,9 @@ from ansible_collections.serverops.circleci.plugins.module_utils._velero import 
     backup_info,
     install,
     installation,
+    restore,
+    restore_info,
+    schedule,
     snapshot_location,
     storage_location,
 )
@@ -43,6 +46,9 @@ class ActionModule(Action):
             backup_info.DEFINITION,
             installation.DEFINITION,
             install.DEFINITION,
+            restore.DEFINITION,
+            restore_info.DEFINITION,
+            schedule.DEFINITION,
             snapshot_location.DEFINITION,
             storage_location.DEFINITION,
         )
