@@ -26,9 +26,10 @@ options:
       - What to read. Each part costs requests of its own, so a task that needs one part is quicker when it asks for that part only.
       - V(server) reads the Deployment and its pods and asks the server. V(node_agents) reads the DaemonSet and its pods.
       - V(unfinished) reads all backups and restores and keeps those that are not in a final phase.
+      - V(schedules) reads the Schedules, V(last_drill) what the role C(drill) kept of its last run. Both have to be asked for.
     type: list
     elements: str
-    choices: [server, storage_locations, snapshot_locations, node_agents, unfinished]
+    choices: [server, storage_locations, snapshot_locations, node_agents, unfinished, schedules, last_drill]
     default: [server, storage_locations, snapshot_locations, node_agents, unfinished]
     version_added: 0.1.0
 extends_documentation_fragment:
@@ -162,6 +163,22 @@ velero:
           description: Name, phase, times and backup.
           type: list
           elements: dict
+    schedules:
+      description: The schedules, with what the server says of each. With O(gather=schedules).
+      type: list
+      elements: dict
+      sample:
+        - {name: nightly, phase: Enabled, schedule: 0 1 * * *, paused: false, last_backup: "2026-11-28T01:00:00Z", validation_errors: []}
+    last_drill:
+      description: What came of the last drill, none when there was none. With O(gather=last_drill).
+      type: dict
+      sample:
+        result: good
+        backup: nightly-20261128010000
+        started: "2026-11-28T12:00:00Z"
+        finished: "2026-11-28T12:02:22Z"
+        rpo: 39600
+        rto: 104
 ran:
   description: Where the task ran, C(controller) or C(module).
   returned: always

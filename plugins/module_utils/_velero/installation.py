@@ -8,6 +8,7 @@ Private to this collection; may change without notice.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -25,11 +26,13 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "gather": {
         "type": "list",
         "elements": "str",
-        "choices": ["server", "storage_locations", "snapshot_locations", "node_agents", "unfinished"],
+        "choices": ["server", "storage_locations", "snapshot_locations", "node_agents", "unfinished", "schedules", "last_drill"],
         "default": ["server", "storage_locations", "snapshot_locations", "node_agents", "unfinished"],
     },
 }
 
+DRILL_RECORD = "velero-drill"
+"""Name of the ConfigMap in which the role drill keeps what came of its last run, as JSON under the key record."""
 FINISHED = frozenset({"Completed", "PartiallyFailed", "Failed", "FailedValidation"})
 """Phases of a Backup or Restore that are final; every other one, also one that we do not know, is unfinished."""
 
@@ -227,6 +230,34 @@ def _unfinished(api: Api, kind: resource.Resource, namespace: str) -> list[dict[
     return found
 
 
+def _schedule_view(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schedule with what the server says of it."""
+    spec, status = item.get("spec") or {}, item.get("status") or {}
+    return {
+        "name": item["metadata"]["name"],
+        "phase": status.get("phase") or "New",
+        "schedule": spec.get("schedule"),
+        "paused": bool(spec.get("paused")),
+        "last_backup": status.get("lastBackup"),
+        "validation_errors": status.get("validationErrors") or [],
+    }
+
+
+def _last_drill(api: Api, namespace: str, context: Context) -> dict[str, Any] | None:
+    """Return the record of the last drill, or None when there is none or none that can be read."""
+    kept = api.get(resource.CONFIG_MAP, namespace, DRILL_RECORD)
+    if kept is None:
+        return None
+    try:
+        record = json.loads((kept.get("data") or {}).get("record") or "")
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        context.warn(f"{resource.CONFIG_MAP.target(namespace, DRILL_RECORD)} holds no record of a drill that can be read.")
+        return None
+    return record
+
+
 def find(options: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Return the installation of Velero in a namespace as a list of one, or an empty list when there is none."""
     namespace = str(options["namespace"])
@@ -251,13 +282,14 @@ def entry(
             snapshots = _locations(api, resource.VOLUME_SNAPSHOT_LOCATION, namespace) if "snapshot_locations" in gather else []
         backups = _unfinished(api, resource.BACKUP, namespace) if "unfinished" in gather else []
         restores = _unfinished(api, resource.RESTORE, namespace) if "unfinished" in gather else []
+        schedules = _locations(api, resource.SCHEDULE, namespace) if "schedules" in gather else []
     except Absent:
         # the kinds are not known to the cluster
         if workloads.deployment is None and workloads.daemon_set is None:
             return None
         context.warn(f"Velero runs in namespace {namespace}, but its custom resource definitions are not installed.")
-        locations, snapshots, backups, restores = [], [], [], []
-    if workloads.deployment is None and workloads.daemon_set is None and not (locations or snapshots or backups or restores):
+        locations, snapshots, backups, restores, schedules = [], [], [], [], []
+    if workloads.deployment is None and workloads.daemon_set is None and not (locations or snapshots or backups or restores or schedules):
         return None
     found: dict[str, Any] = {"namespace": namespace}
     if by_workload:
@@ -272,6 +304,10 @@ def entry(
         found["node_agents"] = _node_agents(api, workloads, context)
     if "unfinished" in gather:
         found["unfinished"] = {"backups": backups, "restores": restores}
+    if "schedules" in gather:
+        found["schedules"] = [_schedule_view(item) for item in schedules]
+    if "last_drill" in gather:
+        found["last_drill"] = _last_drill(api, namespace, context)
     return found
 
 
