@@ -147,8 +147,9 @@ def joined(options: Options) -> Options:
     """The same options with one text each: every play of the role reads and templates every text of the file, 0.05 s as lists of sentences."""
     found: Options = {}
     for name, option in options.items():
-        said = option.get("description", "")
-        found[name] = {**option, "description": said if isinstance(said, str) else " ".join(said)}
+        found[name] = dict(option)
+        if isinstance(option.get("description"), list):
+            found[name]["description"] = " ".join(option["description"])
         if option.get("options"):
             found[name]["options"] = joined(option["options"])
     return found

@@ -124,6 +124,7 @@ def test_a_module_is_wired_both_ways(module: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_a_wrong_option_is_told_by_name_and_nothing_is_sent(module: str, run_module: Any) -> None:
     required = {name: "x" for name, spec in definition(module).arguments.items() if spec.get("required")}
+    required |= {group[0]: "x" for group in definition(module).constraints.get("required_one_of", [])}
     result = run_module(imported(module).main, {**required, "no_such_option": 1})
     assert result["failed"] is True
     assert "no_such_option" in result["msg"]

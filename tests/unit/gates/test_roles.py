@@ -64,7 +64,7 @@ def test_what_is_written_by_hand_stays(modules: dict[str, Any]) -> None:
     assert main["short_description"] == "Mine"
     assert main["options"]["test_parts"]["description"] == "By hand"
     assert main["options"]["test_own"] == {"type": "raw"}
-    assert main["options"]["test_state"]["description"][0] == "One."
+    assert main["options"]["test_state"]["description"].startswith("One. ")
     assert roles.specification_text(ROLE, modules, yaml.safe_load(text)) == text
 
 
