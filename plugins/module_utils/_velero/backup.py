@@ -86,6 +86,8 @@ class Backup:
     made_name: str = field(default="", init=False)
     # the backup as it was last read
     seen: Document | None = field(default=None, init=False)
+    # details of candidates by uid and resourceVersion: a task reads before and after it writes
+    known: dict[tuple[str, str], backup_view.Details] = field(default_factory=dict, init=False)
 
     @property
     def _namespace(self) -> str:
@@ -148,7 +150,7 @@ class Backup:
         now = self.api.server_time()
         for item in candidates:
             if backup_view.is_finished(item):
-                details = reader.details(item)
+                details = self._details(reader, item)
                 good, _why = backup_view.verdict(item, details, now)
                 if good or (self.options["uncovered_volumes"] == "warn" and _only_uncovered(item, details, now)):
                     return item, details
@@ -159,6 +161,13 @@ class Backup:
         if not self.made_name:
             self.made_name = f"{self.options['name_prefix']}-{now:%Y%m%d%H%M%S}"
         return None, None
+
+    def _details(self, reader: Reader, item: Document) -> backup_view.Details:
+        """Return what can be found out about a finished backup; read once as long as the object stays the same."""
+        key = (item["metadata"]["uid"], item["metadata"]["resourceVersion"])
+        if key not in self.known:
+            self.known[key] = reader.details(item)
+        return self.known[key]
 
     def _may_satisfy(self, item: Document, span: float) -> bool:
         phase = backup_view.phase_of(item)

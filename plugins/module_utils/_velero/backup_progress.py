@@ -92,17 +92,10 @@ class _Watcher:
         return Pending("it is not there; an old state was seen")
 
     def _copies(self) -> list[Document]:
-        label = f"{volume_copies.BACKUP_LABEL}={volume_copies.label_value(self.name)}"
-        kinds = [resource.POD_VOLUME_BACKUP]
-        if (self.backup.get("spec") or {}).get("snapshotMoveData"):
-            kinds.append(resource.DATA_UPLOAD)
-        found: list[Document] = []
-        for kind in kinds:
-            try:
-                found += self.api.list(kind, self.namespace, label_selector=label).items
-            except (Absent, Forbidden):
-                continue
-        return found
+        try:
+            return volume_copies.read_raw(self.api, self.namespace, self.backup)
+        except (Absent, Forbidden):
+            return []
 
     def _words(self, seen: Mapping[str, Any], phase: str) -> str:
         progress = (seen.get("status") or {}).get("progress") or {}

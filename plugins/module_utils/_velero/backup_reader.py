@@ -67,7 +67,7 @@ class Reader:
     ) -> backup_view.Details:
         """Return what can be found out about a backup. volumes: its copies, where they were read already."""
         wanted, name, phase = set(gather), str(backup["metadata"]["name"]), backup_view.phase_of(backup)
-        copies = volumes if volumes is not None else volume_copies.read(self.api, self.namespace, name) if "volumes" in wanted else []
+        copies = volumes if volumes is not None else volume_copies.read(self.api, self.namespace, backup) if "volumes" in wanted else []
         asked = _Asked(self.store if self._may_ask(phase, wanted) else None, name, backup_view.storage_location(backup) or "")
         found = backup_view.NOT_READ
         if "volumes" in wanted and phase == "Completed":

@@ -35,14 +35,22 @@ def label_value(name: str) -> str:
     return name if len(name) <= 63 else name[:57] + hashlib.sha256(name.encode()).hexdigest()[:6]
 
 
-def read(api: Api, namespace: str, backup: str) -> list[Volume]:
+def read(api: Api, namespace: str, backup: Mapping[str, Any]) -> list[Volume]:
     """Return the copies of volumes of a backup that are objects of the cluster. Snapshots are not; they stand in the store."""
-    label = f"{BACKUP_LABEL}={label_value(backup)}"
-    found = [of_pod_volume_backup(item) for item in api.list(resource.POD_VOLUME_BACKUP, namespace, label_selector=label).items]
-    try:
-        found += [of_data_upload(item) for item in api.list(resource.DATA_UPLOAD, namespace, label_selector=label).items]
-    except (Absent, Forbidden):
-        return found  # the kind came with 1.12
+    return [
+        of_data_upload(item) if item["kind"] == resource.DATA_UPLOAD.kind else of_pod_volume_backup(item) for item in read_raw(api, namespace, backup)
+    ]
+
+
+def read_raw(api: Api, namespace: str, backup: Mapping[str, Any]) -> list[Document]:
+    """Return the PodVolumeBackups of a backup, and its DataUploads when snapshots are moved (the server fills in whether they are)."""
+    label = f"{BACKUP_LABEL}={label_value(str(backup['metadata']['name']))}"
+    found = api.list(resource.POD_VOLUME_BACKUP, namespace, label_selector=label).items
+    if (backup.get("spec") or {}).get("snapshotMoveData"):
+        try:
+            found += api.list(resource.DATA_UPLOAD, namespace, label_selector=label).items
+        except (Absent, Forbidden):
+            return found  # then they are missing as copies
     return found
 
 
