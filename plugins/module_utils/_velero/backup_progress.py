@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context
-from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import Absent, Forbidden, NotProven
+from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import Absent, DeadlineOver, Forbidden, NotProven
 from ansible_collections.serverops.circleci.plugins.module_utils._core.wait import Done, Pending, Waited, wait
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import resource
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.objects import Api
@@ -67,14 +67,22 @@ class _Watcher:
         if phase == backup_view.DELETING or "deletionTimestamp" in seen["metadata"]:
             raise NotProven("make", self._target, "somebody deletes it", "Look who does, and run the task again")
         if phase != self.phase or self.looked is None or now - self.looked >= LOOK_EVERY:
-            first = self.looked is None
-            self.phase, self.looked = phase, now
+            self._look(seen, phase, now)
+        return Pending(self.text + self.trouble)
+
+    def _look(self, seen: Mapping[str, Any], phase: str, now: float) -> None:
+        """Look how far it is, and now and then what holds it up. At the end of the task's time what was seen before stands."""
+        first = self.looked is None
+        self.phase, self.looked = phase, now
+        self.text = self.text or f"phase {phase}"
+        try:
             self.text = self._words(seen, phase)
             if first:
                 self.troubled = now - TROUBLE_EVERY / 2
             elif self.troubled is None or now - self.troubled >= TROUBLE_EVERY:
                 self.troubled, self.trouble = now, self._trouble(seen, phase)
-        return Pending(self.text + self.trouble)
+        except DeadlineOver:
+            return
 
     @property
     def _target(self) -> str:
