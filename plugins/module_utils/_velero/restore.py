@@ -33,6 +33,7 @@ from ansible_collections.serverops.circleci.plugins.module_utils._velero import 
     restore_wait,
     server,
     unfinished,
+    validation,
     volume_copies,
 )
 
@@ -41,6 +42,8 @@ FINALIZER = "restores.velero.io/external-resources-finalizer"
 """Finalizer of a Restore from 1.12 on: the server removes the restore's files from the store before the object goes."""
 GONE_WITHIN = 120.0
 """Seconds in which a server removes a restore's files and lets the object go (seen: under a second)."""
+LOOKED_AT = 5
+"""How many backups of a schedule, the newest first, are looked at for a good one."""
 AGAIN = "Remove it by state absent to restore under this name again, or take another name"
 
 
@@ -68,6 +71,7 @@ class Restore:
     context: Context
     # whether this task made it: what it comes to is then told by the proof
     made: bool = field(default=False, init=False)
+    _details: dict[str, backup_view.Details] = field(default_factory=dict, init=False)
 
     @property
     def _name(self) -> str:
@@ -133,8 +137,24 @@ class Restore:
         backups = self.api.list(resource.BACKUP, self._namespace, label_selector=label).items
         if not backups and self.context.check_mode:
             return "", None
-        backup = restore_guards.newest(backups, schedule, partially=bool(self.options["allow_partially_failed"]))
-        return str(backup["metadata"]["name"]), backup
+        verdicts: list[str] = []
+        for backup in restore_guards.newest_first(backups)[:LOOKED_AT]:
+            name = str(backup["metadata"]["name"])
+            self._details[name] = self._reader.details(backup)
+            good, why = backup_view.verdict(backup, self._details[name], self.api.server_time())
+            if good is not False or self._will_do(backup):
+                if verdicts:
+                    self.context.warn(f"{self._target}: of Schedule {schedule} the older backup {name} is taken, because {'; '.join(verdicts)}.")
+                return name, backup
+            verdicts.append(f"{name}: {why}")
+        raise restore_guards.none_good(schedule, backups, verdicts)
+
+    def _will_do(self, backup: Document) -> bool:
+        """Tell whether a backup that is not good is taken all the same, because the options say so."""
+        phase = backup_view.phase_of(backup)
+        if phase == "PartiallyFailed":
+            return bool(self.options["allow_partially_failed"])
+        return phase == "Completed" and self.options["uncovered_volumes"] == "warn"
 
     def _read_situation(self, name: str, backup: Document | None) -> restore_guards.Situation:
         spec = restore_options.spec_of(self.options, name)
@@ -142,9 +162,10 @@ class Restore:
         if backup is None:
             return restore_guards.Situation(fields=fields)
         location = self.api.get(resource.BACKUP_STORAGE_LOCATION, self._namespace, backup_view.storage_location(backup) or "default")
-        details = self._reader.details(backup)
+        details = self._details.get(name) or self._reader.details(backup)
         copies = tuple(details.volumes)
-        claims = frozenset((str(copy["namespace"]), str(copy["claim"])) for copy in copies if copy["claim"])
+        claims = {(str(item["namespace"]), str(item["claim"])) for item in (*copies, *details.coverage.uncovered) if item["claim"]}
+        claims |= {(key.partition("/")[0], key.partition("/")[2]) for key in (*details.coverage.excluded, *details.coverage.unbound)}
         unknown = details.coverage.source == coverage.UNKNOWN
         targets = self._targets(spec, backup, copies)
         namespaces = {target: self._namespace_there(target) for target in sorted(targets)}
@@ -163,7 +184,7 @@ class Restore:
             unknown=details.coverage.missing if unknown else "",
             gone=details.gone,
             namespaces=namespaces,
-            claims=claims,
+            claims=frozenset(claims),
             there=there,
             fields=fields,
             version=version,
@@ -314,11 +335,18 @@ class Restore:
         wanted = restore_outcome.wanted_volumes(observed.copies, spec, brought.pod_names if restore_outcome.selects(spec) else None)
         volumes = restore_outcome.with_claims(volumes, wanted)
         missing = restore_outcome.missing_volumes(wanted, volumes)
+        if missing and self.options["existing_claims"] == "keep":
+            kept = [item for item in missing if restore_outcome.was_there(item, brought)]
+            if kept:
+                names = restore_view.named(item.text for item in kept)
+                self.context.warn(f"{self._target}: what existed was kept, and gets no data from the backup: {names}.")
+            missing = [item for item in missing if item not in kept]
         if missing:
             names = restore_view.named(item.text for item in missing)
             seen = f"phase Completed, but {len(missing)} of {len(wanted)} volumes that the backup has were not restored: {names}"
             step = "Velero brings no data into a pod that exists already: remove what is in the way, and restore again under another name"
             raise NotProven("restore", self._target, seen, step)
+        self._still_there(restore, namespaces, wanted, brought)
         broken = [item for item in volumes if item["phase"] != "Completed"]
         if broken:
             raise NotProven("restore", self._target, f"phase Completed, but {restore_view.failure(restore, broken, None)}", AGAIN)
@@ -345,6 +373,29 @@ class Restore:
         )
         waited = {"seconds": round(finished.seconds + settled.seconds, 1), "last": f"{finished.last}; {settled.last}"}
         return {"restore": entry, "waited": waited} if self.made else {"restore": entry}
+
+    def _still_there(
+        self, restore: Document, namespaces: Mapping[str, str], wanted: list[restore_outcome.Wanted], brought: restore_outcome.Brought
+    ) -> None:
+        """Refuse a restore of before, of which what it restored was lost since: that it was good once helps nobody."""
+        if self.made:
+            return
+        completed = validation.parse_time((restore.get("status") or {}).get("completionTimestamp"))
+        lost = []
+        for target in sorted(set(namespaces.values())):
+            found = self._namespace_there(target)
+            born = validation.parse_time(found["metadata"].get("creationTimestamp")) if found else None
+            if found is None:
+                lost.append(f"namespace {target} does not exist")
+            elif born and completed and born > completed:
+                lost.append(f"namespace {target} is newer than the restore")
+        if self.options["existing_claims"] == "keep":
+            wanted = []
+        lost += [f"claim {item.namespace}/{item.claim} is not the one that it made" for item in wanted if restore_outcome.is_lost(item, brought)]
+        if lost:
+            ended = validation.shown_time(completed)
+            seen = f"it ended at {ended}, and what it restored is not there any more: {restore_view.named(lost)}"
+            raise NotProven("restore", self._target, seen, "Take another name to restore once more")
 
     def _prove_absent(self, observed: Observed) -> dict[str, Any]:
         result: dict[str, Any] = {"restore": None}

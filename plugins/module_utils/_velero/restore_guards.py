@@ -52,20 +52,18 @@ class Situation:
     kubernetes: str | None = None
 
 
-def newest(backups: Iterable[Document], schedule: str, *, partially: bool) -> Document:
-    """Return the newest good backup of a schedule; NotProven says what there is instead."""
-    known = sorted(backups, key=lambda item: str((item.get("status") or {}).get("completionTimestamp") or ""), reverse=True)
-    for item in known:
-        status = item.get("status") or {}
-        if (status.get("phase") == "Completed" and not status.get("errors")) or (partially and status.get("phase") == "PartiallyFailed"):
-            return item
-    seen = (
-        "it has no backups"
-        if not known
-        else "none of its backups is complete: "
-        + restore_view.named(f"{item['metadata']['name']} is {(item.get('status') or {}).get('phase') or 'New'}" for item in known)
-    )
-    raise NotProven("find", f"the newest good backup of Schedule {schedule}", seen, "Make a backup, or name one in backup_name")
+def newest_first(backups: Iterable[Document]) -> list[Document]:
+    """Return the finished backups of a schedule, the one that ended last first."""
+    done = [item for item in backups if (item.get("status") or {}).get("completionTimestamp")]
+    return sorted(done, key=lambda item: str(item["status"]["completionTimestamp"]), reverse=True)
+
+
+def none_good(schedule: str, backups: Iterable[Document], verdicts: Iterable[str]) -> NotProven:
+    """Return the error for a schedule without a good backup. verdicts: of the finished ones that were looked at."""
+    told = list(verdicts)
+    unfinished = [f"{item['metadata']['name']} is {(item.get('status') or {}).get('phase') or 'New'}" for item in backups]
+    seen = restore_view.named(told) or restore_view.named(unfinished) or "it has no backups"
+    return NotProven("find", f"the newest good backup of Schedule {schedule}", seen, "Make a backup, or name one in backup_name")
 
 
 def check(options: Mapping[str, Any], spec: Mapping[str, Any], target: str, found: Situation, now: datetime) -> list[str]:

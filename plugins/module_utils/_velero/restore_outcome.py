@@ -102,10 +102,23 @@ def missing_volumes(wanted: Iterable[Wanted], volumes: Iterable[Mapping[str, Any
     return [item for item in wanted if (item.namespace, item.pod, item.volume) not in done]
 
 
+def was_there(wanted: Wanted, brought: Brought) -> bool:
+    """Tell whether the pod that a volume belongs to exists and was not made by the restore. Pure."""
+    pods = [(pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in brought.pods]
+    return (wanted.namespace, wanted.pod) in pods and (wanted.namespace, wanted.pod) not in brought.pod_names
+
+
+def is_lost(wanted: Wanted, brought: Brought) -> bool:
+    """Tell whether the claim of a volume that came back is not among what the restore made any more. Pure."""
+    claims = {(claim["metadata"]["namespace"], claim["metadata"]["name"]) for claim in brought.claims}
+    return wanted.claim is not None and (wanted.namespace, wanted.claim) not in claims and not was_there(wanted, brought)
+
+
 @dataclass(frozen=True)
 class Brought:
-    """The claims, workloads and pods that a restore made, as they are now."""
+    """The claims and workloads that a restore made, as they are now, and all pods beside them. label: what stands in the label of its objects."""
 
+    label: str = ""
     claims: tuple[Document, ...] = ()
     workloads: tuple[Document, ...] = ()
     pods: tuple[Document, ...] = ()
@@ -113,8 +126,12 @@ class Brought:
 
     @property
     def pod_names(self) -> list[tuple[str, str]]:
-        """Return namespace and name of each pod that carries the restore's label."""
-        return [(pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in self.pods if RESTORED_BY in (pod["metadata"].get("labels") or {})]
+        """Return namespace and name of each pod that the restore made."""
+        return [
+            (pod["metadata"]["namespace"], pod["metadata"]["name"])
+            for pod in self.pods
+            if (pod["metadata"].get("labels") or {}).get(RESTORED_BY) == self.label
+        ]
 
 
 def read_brought(api: Api, name: str, namespaces: Iterable[str]) -> Brought:
@@ -143,7 +160,7 @@ def read_brought(api: Api, name: str, namespaces: Iterable[str]) -> Brought:
         waiting = frozenset(item["metadata"]["name"] for item in classes if item.get("volumeBindingMode") == "WaitForFirstConsumer")
     touched = {item["metadata"]["namespace"] for item in (*claims, *workloads)}
     pods = [pod for place in sorted(touched | set(namespaces)) for pod in api.list(resource.POD, place).items]
-    return Brought(tuple(claims), tuple(workloads), tuple(pods), waiting)
+    return Brought(volume_copies.label_value(name), tuple(claims), tuple(workloads), tuple(pods), waiting)
 
 
 def claim_views(brought: Brought) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from tests.bed.ways.cases import INSTALL_BACK
 from tests.bed.ways.world import World
 from tests.plays.in_process import run
 
-PROBES = frozenset({"serverstatusrequests", "selfsubjectaccessreviews", "selfsubjectreviews"})
+PROBES = frozenset({"downloadrequests", "serverstatusrequests", "selfsubjectaccessreviews", "selfsubjectreviews"})
 """Kinds that are created only to ask something: requests of effect probe, which change nothing that a person would call state."""
 AGENT = "serverops.circleci"
 
