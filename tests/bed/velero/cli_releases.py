@@ -5,31 +5,24 @@
 
 Of each line the newest release that is served. Only `velero install` is built, from the release's own package and a main of ours
 (tests/bed/tools/veleroinstall/main.go): it needs neither the server nor the fork of kopia, which cannot be verified. Only that of 1.14.1
-names kopia, and is to be built on upstream's, without Azure.
+names kopia, and is built on upstream's, without repositories and Azure.
 """
 
 from __future__ import annotations
 
 BUILT = {
     "1.6.3": "veleroinstall16",
+    "1.7.1": "veleroinstall17",
     "1.9.3": "veleroinstall19",
+    "1.11.1": "veleroinstall111",
     "1.12.3": "veleroinstall112",
     "1.13.2": "veleroinstall113",
+    "1.14.1": "veleroinstall114",
     "1.15.2": "veleroinstall115",
     "1.16.2": "veleroinstall116",
     "1.18.3": "veleroinstall118",
 }
 """Version to the tool family (a folder of tests/bed/tools) that builds its install command."""
-
-NOT_TRIED = {
-    "1.7.1": "veleroinstall17",
-    "1.11.1": "veleroinstall111",
-    "1.14.1": "veleroinstall114",
-}
-"""Version to its tool family, served and with verified modules, which nobody has built yet: rendered after its source only.
-
-Moved to BUILT, `pytest tests/bed/velero/test_rendering.py -k VERSION` builds and compares it.
-"""
 
 NOT_SERVED = "the module proxy answers 403: This module version is not available"
 REFUSED = {
