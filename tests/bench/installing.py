@@ -132,10 +132,14 @@ def role(place: Place, locations: int = 0) -> Any:
 
 
 def by_kubernetes_core(place: Place) -> Any:
-    """The same by the CLI's manifests and kubernetes.core: apply them, and look whether everything runs and the location is available."""
+    """The same by the CLI's manifests and kubernetes.core: apply them, and look whether everything runs and the location is available.
+
+    Which release runs, with which plugins, the server is asked as the role asks it: a pod without a readiness probe proves neither.
+    """
     login = {"kubeconfig": str(place.bed.kubeconfig)}
     names = {"kubeconfig": str(place.bed.kubeconfig), "namespace": "velero"}
     command = [str(place.bed.velero(VERSION)), "--kubeconfig", str(place.bed.kubeconfig), *place.cli_arguments(), "--dry-run", "-o", "yaml"]
+    asked = [str(place.bed.velero(VERSION)), "--kubeconfig", str(place.bed.kubeconfig), "--namespace", "velero"]
     location = {**names, "api_version": "velero.io/v1", "kind": "BackupStorageLocation", "name": "default"}
     wait = {"wait": True, "wait_timeout": 60}
     return tasks_of(
@@ -144,6 +148,20 @@ def by_kubernetes_core(place: Place) -> Any:
             {"name": "Apply", "kubernetes.core.k8s": {**login, "apply": True, "definition": "{{ manifests.stdout | from_yaml }}"}},
             {"name": "Server", "kubernetes.core.k8s_info": {**names, "api_version": "apps/v1", "kind": "Deployment", "name": "velero", **wait}},
             {"name": "Agents", "kubernetes.core.k8s_info": {**names, "api_version": "apps/v1", "kind": "DaemonSet", "name": "node-agent", **wait}},
+            {
+                "name": "Release",
+                "ansible.builtin.command": {"argv": [*asked, "version"]},
+                "register": "told",
+                "changed_when": False,
+                "failed_when": f"'Version: v{VERSION}' not in told.stdout.partition('Server:')[2]",
+            },
+            {
+                "name": "Plugins",
+                "ansible.builtin.command": {"argv": [*asked, "plugin", "get"]},
+                "register": "told",
+                "changed_when": False,
+                "failed_when": "'velero.io/aws' not in told.stdout",
+            },
             {
                 "name": "Location",
                 "kubernetes.core.k8s_info": location,
