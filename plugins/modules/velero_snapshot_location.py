@@ -51,31 +51,9 @@ options:
       - A plugin makes no snapshot when it is given a setting that it does not know. The task warns of those that no plugin for aws or gcp knows.
     type: dict
     version_added: 0.1.0
-  credential:
-    description:
-      - Credentials of this location. Without it the location uses those that Velero was installed with.
-      - Needs Velero 1.10. With an older one the task fails before it writes, because the API server would drop the setting without a word.
-    type: dict
-    version_added: 0.1.0
-    suboptions:
-      name:
-        description: Name of the Secret in O(namespace).
-        type: str
-        required: true
-        version_added: 0.1.0
-      key:
-        description: Key in the Secret under which the credentials file stands.
-        type: str
-        default: cloud
-        version_added: 0.1.0
-      content:
-        description:
-          - Text of the provider's credentials file. When given, the Secret is made, or its key is kept at this value.
-          - When left out, the Secret has to exist.
-        type: str
-        version_added: 0.1.0
 extends_documentation_fragment:
   - serverops.circleci.kubernetes
+  - serverops.circleci.location_credential
   - serverops.circleci.attributes
   - serverops.circleci.attributes.action_group
   - serverops.circleci.attributes.ways
@@ -97,6 +75,7 @@ attributes:
     membership:
       - serverops.circleci.all
 notes:
+  - With a Velero before 1.10 a task with O(credential) fails before it writes, because the API server would drop the setting without a word.
   - The server is asked for its plugins by a C(ServerStatusRequest), which the task makes and removes, in check mode too.
   - Velero refuses a backup that names no snapshot location when one provider has several, unless the server's argument
     C(--default-volume-snapshot-locations) names one. The task warns when it makes a second one.

@@ -59,27 +59,6 @@ options:
     description: Certificates of the authority that signed the store's certificate, as PEM text. An empty string removes them.
     type: str
     version_added: 0.1.0
-  credential:
-    description: Credentials of this location. Without it the location uses those that Velero was installed with. Needs Velero 1.6.
-    type: dict
-    version_added: 0.1.0
-    suboptions:
-      name:
-        description: Name of the Secret in O(namespace).
-        type: str
-        required: true
-        version_added: 0.1.0
-      key:
-        description: Key in the Secret under which the credentials file stands.
-        type: str
-        default: cloud
-        version_added: 0.1.0
-      content:
-        description:
-          - Text of the provider's credentials file. When given, the Secret is made, or its key is kept at this value.
-          - When left out, the Secret has to exist.
-        type: str
-        version_added: 0.1.0
   access_mode:
     description: Whether Velero may write to the location. A new location is V(ReadWrite).
     type: str
@@ -101,6 +80,7 @@ options:
     version_added: 0.1.0
 extends_documentation_fragment:
   - serverops.circleci.kubernetes
+  - serverops.circleci.location_credential
   - serverops.circleci.attributes
   - serverops.circleci.attributes.action_group
   - serverops.circleci.attributes.ways

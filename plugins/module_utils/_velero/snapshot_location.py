@@ -27,6 +27,7 @@ from ansible_collections.serverops.circleci.plugins.module_utils._velero import 
     credential_secret,
     installation,
     location_options,
+    location_presence,
     location_view,
     server,
 )
@@ -122,12 +123,10 @@ class SnapshotLocation:
     def read(self) -> Observed:
         """Read the location with its neighbours in one request, and what else its options or its removal are about."""
         try:
-            listing = self.api.list(resource.VOLUME_SNAPSHOT_LOCATION, self._namespace)
+            found = location_presence.read(self.api, resource.VOLUME_SNAPSHOT_LOCATION, self._namespace, self._name)
         except Absent:
-            return Observed(False, self._has_namespace())
-        location = next((item for item in listing.items if item["metadata"]["name"] == self._name), None)
-        others = tuple(item for item in listing.items if item["metadata"]["name"] != self._name)
-        exists = bool(listing.items) or self._has_namespace()
+            return Observed(False, location_presence.namespace_exists(self.api, self._namespace))
+        location, others, exists = found.location, found.others, found.namespace_exists
         if self.options["state"] == "absent":
             own_secrets = self._credentials.find_own(self.api, self.context)
             used = self._credentials.used_by(self.api, self.context, resource.BACKUP_STORAGE_LOCATION, own_secrets)
@@ -139,13 +138,6 @@ class SnapshotLocation:
         if exists and self.answer is None:
             self.answer = self._ask_server()
         return Observed(True, exists, location, others, secret, backups, answer=self.answer, knows_credential=knows_credential)
-
-    def _has_namespace(self) -> bool:
-        try:
-            return self.api.get(resource.NAMESPACE, "", self._namespace) is not None
-        except Forbidden:
-            # rights in one namespace only: whether it exists shows at the first write
-            return True
 
     def _backups(self) -> tuple[dict[str, Any], ...]:
         """Return the backups that name the location. The server writes the names of all locations that it uses into a backup's spec."""
@@ -355,7 +347,11 @@ class SnapshotLocation:
         """Look until the location is gone, or read back as it was written; the plan has refused what the server has no plugin for."""
         changed = plan.changed or bool(self.context.record.written)
         if self.options["state"] == "absent":
-            waited = self._wait_until_gone() if changed else None
+            waited = (
+                location_presence.wait_until_gone(self.api, self.context, resource.VOLUME_SNAPSHOT_LOCATION, self._namespace, self._name)
+                if changed
+                else None
+            )
             result = self.predicted(plan, observed)
         else:
             waited = self._read_back(observed if not changed else None)
@@ -388,22 +384,6 @@ class SnapshotLocation:
             return Waited(observed.location, None, 0.0, "")
         seen = snapshots(self.api, resource.VOLUME_SNAPSHOT_LOCATION, self._namespace, self._name)
         return wait(seen, judge, self.api.transport.deadline, self.context.progress, "prove", self._target, "Look who else changes it")
-
-    def _wait_until_gone(self) -> Waited[Any]:
-        def judge(seen: dict[str, Any] | None) -> Done | Pending:
-            if seen is None:
-                return Done(None, "gone")
-            finalizers = ", ".join(seen["metadata"].get("finalizers") or [])
-            return Pending(f"still there{f', held by finalizers {finalizers}' if finalizers else ''}")
-
-        deadline, hint = self.api.transport.deadline, "Look for finalizers on the object"
-        seen = snapshots(self.api, resource.VOLUME_SNAPSHOT_LOCATION, self._namespace, self._name)
-        waited = wait(seen, judge, deadline, self.context.progress, "remove", self._target, hint)
-        for request in self.context.record.written:
-            if request.path.startswith(resource.SECRET.path(self._namespace) + "/"):
-                secrets = snapshots(self.api, resource.SECRET, self._namespace, request.path.rsplit("/", 1)[-1])
-                wait(secrets, judge, deadline, self.context.progress, "remove", request.target, hint)
-        return waited
 
 
 def _spec_of(location: Mapping[str, Any] | None) -> dict[str, Any]:

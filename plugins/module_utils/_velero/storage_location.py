@@ -33,6 +33,7 @@ from ansible_collections.serverops.circleci.plugins.module_utils._velero import 
     credential_secret,
     duration,
     location_options,
+    location_presence,
     location_view,
     server,
     validation,
@@ -136,11 +137,10 @@ class StorageLocation:
     def read(self) -> Observed:
         """Read the location with its neighbours in one request, the Secret if one is named, the backups if they are concerned."""
         try:
-            listing = self.api.list(resource.BACKUP_STORAGE_LOCATION, self._namespace)
+            found = location_presence.read(self.api, resource.BACKUP_STORAGE_LOCATION, self._namespace, self._name)
         except Absent:
-            return Observed(False, self._has_namespace(), None, (), None, ())
-        location = next((item for item in listing.items if item["metadata"]["name"] == self._name), None)
-        others = tuple(item for item in listing.items if item["metadata"]["name"] != self._name)
+            return Observed(False, location_presence.namespace_exists(self.api, self._namespace), None, (), None, ())
+        location = found.location
         self.started = self.api.server_time()
         present = self.options["state"] == "present"
         secret = self._credentials.read(self.api, self.context) if present else None
@@ -153,15 +153,7 @@ class StorageLocation:
         concerned = location is not None and (self.options["state"] == "absent" or self._moves(location))
         backups = tuple(self.api.list(resource.BACKUP, self._namespace).items) if concerned else ()
         backups = tuple(item for item in backups if (item.get("spec") or {}).get("storageLocation") == self._name)
-        exists = bool(listing.items) or self._has_namespace()
-        return Observed(True, exists, location, others, secret, backups, own_secrets, used_elsewhere)
-
-    def _has_namespace(self) -> bool:
-        try:
-            return self.api.get(resource.NAMESPACE, "", self._namespace) is not None
-        except Forbidden:
-            # rights in one namespace only: whether it exists shows at the first write
-            return True
+        return Observed(True, found.namespace_exists, location, found.others, secret, backups, own_secrets, used_elsewhere)
 
     def _moves(self, location: Mapping[str, Any]) -> bool:
         """Tell whether the wanted location points to another place: what it lists then goes from the cluster."""
@@ -404,21 +396,7 @@ class StorageLocation:
         result: dict[str, Any] = {"storage_location": None, "backups": location_view.backups_view(self._target, observed.backups)}
         if not self._has_changed(plan):
             return result
-
-        def judge(seen: dict[str, Any] | None) -> Done | Pending:
-            if seen is None:
-                return Done(None, "gone")
-            finalizers = ", ".join(seen["metadata"].get("finalizers") or [])
-            return Pending(f"still there{f', held by finalizers {finalizers}' if finalizers else ''}")
-
-        deadline = self.api.transport.deadline
-        seen = snapshots(self.api, resource.BACKUP_STORAGE_LOCATION, self._namespace, self._name, deadline=deadline)
-        waited = wait(seen, judge, deadline, self.context.progress, "remove", self._target, "Look for finalizers on the object")
-        for request in self.context.record.written:
-            if request.path.startswith(resource.SECRET.path(self._namespace) + "/"):
-                name = request.path.rsplit("/", 1)[-1]
-                secrets = snapshots(self.api, resource.SECRET, self._namespace, name, deadline=deadline)
-                wait(secrets, judge, deadline, self.context.progress, "remove", request.target, "Look for finalizers on the object")
+        waited = location_presence.wait_until_gone(self.api, self.context, resource.BACKUP_STORAGE_LOCATION, self._namespace, self._name)
         return result | {"waited": waited.shown()}
 
     def _prove_available(self, plan: Plan, observed: Observed) -> Waited[Any]:

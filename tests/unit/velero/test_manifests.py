@@ -12,7 +12,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context
-from ansible_collections.serverops.circleci.plugins.module_utils._velero import location_options, manifests, release, storage_location, workload
+from ansible_collections.serverops.circleci.plugins.module_utils._velero import (
+    location_options,
+    manifests,
+    release,
+    snapshot_location,
+    storage_location,
+    workload,
+)
 from ansible_collections.serverops.circleci.plugins.module_utils._velero.release import Release
 
 Object = dict[str, Any]
@@ -168,6 +175,27 @@ def test_the_location_is_what_velero_storage_location_makes(options: Object) -> 
     ours = {**options, "namespace": "velero", "backup_location_config": options.get("config")}
     made = manifests.adjusted_backup_storage_location(None, ours)
     assert location_options.canonical_spec(made["spec"]) == location_options.canonical_spec(step.request.body["spec"])
+
+
+SNAPSHOT_LOCATIONS: tuple[Object, ...] = (
+    {"provider": "gcp"},
+    {"provider": "aws", "config": {"region": "eu-central-1", "enableSharedConfig": True}},
+    {"provider": "velero.io/gcp", "config": {"project": "p", "snapshotLocation": ""}},
+    {"provider": "gcp", "config": {}},
+)
+
+
+@pytest.mark.parametrize("options", SNAPSHOT_LOCATIONS)
+def test_the_snapshot_location_is_what_velero_snapshot_location_makes(options: Object) -> None:
+    """Installed as part of Velero or by the module of its own: the same spec."""
+    whole = {"name": "default", "namespace": "velero", "state": "present", **options}
+    location = snapshot_location.SnapshotLocation(whole, None, Context())  # type: ignore[arg-type]
+    step = location.plan(snapshot_location.Observed(True, True)).steps[-1]
+    assert isinstance(step.request.body, dict)
+    ours = {"provider": options["provider"], "namespace": "velero", "snapshot_location_config": options.get("config")}
+    made = manifests.adjusted_volume_snapshot_location(None, ours)
+    assert location_options.canonical_snapshot_spec(made["spec"]) == location_options.canonical_snapshot_spec(step.request.body["spec"])
+    assert set(made["spec"]) == set(step.request.body["spec"]) - ({"config"} if not options.get("config") else set())
 
 
 # drift
