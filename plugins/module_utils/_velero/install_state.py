@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import Absent, NotProven
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import resource
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.objects import Api
+from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.resource import Resource
 from ansible_collections.serverops.circleci.plugins.module_utils._velero import (
     crds,
     install_options,
@@ -48,7 +49,8 @@ class Contents:
     """What a removal has to know besides.
 
     strangers: what else is in the namespace, by kind and name; elsewhere: other namespaces with objects of Velero; definitions: all of
-    Velero's in the cluster; schedules and locations: names of those in the namespace, which nothing in the bucket brings back.
+    Velero's in the cluster; schedules and locations: names of those in the namespace, which nothing in the bucket brings back; held: what
+    has finalizers that nobody takes off once server and agents are gone.
     """
 
     restores: tuple[Document, ...] = ()
@@ -58,6 +60,7 @@ class Contents:
     definitions: Mapping[str, Document] = field(default_factory=dict)
     schedules: tuple[str, ...] = ()
     locations: tuple[str, ...] = ()
+    held: tuple[tuple[Resource, Document], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ LOOKED_AT = (
     resource.DAEMON_SET,
     resource.STATEFUL_SET,
     resource.CRON_JOB,
+    resource.JOB,
+    resource.INGRESS,
     resource.PERSISTENT_VOLUME_CLAIM,
     resource.SERVICE,
     resource.CONFIG_MAP,
@@ -73,8 +75,8 @@ def completed(api: Api, namespace: str, options: Mapping[str, Any], observed: Ob
     """Read what a removal has to know besides."""
     strangers: list[str] = []
     if observed.namespace is not None:
-        for kind in LOOKED_AT:
-            items = api.list(kind, namespace, metadata_only=True).items
+        for kind in (*LOOKED_AT, *_custom_kinds(api)):
+            items = _listed(api, kind, namespace)
             strangers += [f"{kind.kind} {item['metadata']['name']}" for item in items if not _ours(item) and not _ever(kind, item)]
     definitions = crds.read(api, None)
     elsewhere = _elsewhere(api, namespace) if options["remove_crds"] and definitions else ()
@@ -86,9 +88,30 @@ def completed(api: Api, namespace: str, options: Mapping[str, Any], observed: Ob
         definitions=definitions,
         schedules=tuple(sorted(item["metadata"]["name"] for item in _listed(api, resource.SCHEDULE, namespace))),
         locations=tuple(sorted(item["metadata"]["name"] for item in observed.location.others)),
+        held=tuple((kind, item) for kind in HELD for item in _listed(api, kind, namespace) if item["metadata"].get("finalizers")),
     )
     work = unfinished.read(api, namespace) if observed.deployment else ()
     return dataclasses.replace(observed, contents=contents, work=work)
+
+
+def _custom_kinds(api: Api) -> list[Resource]:
+    """Return the namespaced kinds that custom resource definitions of others bring to the cluster, each in one version that is served."""
+    definitions = api.list(resource.CUSTOM_RESOURCE_DEFINITION, metadata_only=True).items
+    names = {item["metadata"]["name"] for item in definitions if not item["metadata"]["name"].endswith(f".{crds.GROUP}")}
+    wanted = {name.partition(".")[2] for name in names}
+    if not wanted:
+        return []
+    answer = api.send(Request("GET", "/apis", "list", "the groups of kinds")).json()
+    found: dict[str, Resource] = {}
+    for group in answer.get("groups") or []:
+        for version in (item["version"] for item in (group.get("versions") or []) if group.get("name") in wanted):
+            request = Request("GET", f"/apis/{group['name']}/{version}", "list", f"the kinds of {group['name']}/{version}", accept=(404, 503))
+            told = api.send(request)
+            for kind in (told.json().get("resources") or []) if told.status == 200 else []:
+                name = f"{kind['name']}.{group['name']}"
+                if name in names and kind.get("namespaced") and "list" in (kind.get("verbs") or []):
+                    found.setdefault(name, Resource(group["name"], version, kind["name"], kind["kind"]))
+    return list(found.values())
 
 
 def _ever(kind: Resource, item: Mapping[str, Any]) -> bool:
@@ -138,6 +161,12 @@ def plan(options: Mapping[str, Any], observed: Observed) -> Plan:
     remove("server", resource.DEPLOYMENT, observed.deployment, workload.side(observed.deployment))
     for item in observed.daemon_sets:
         remove(item["metadata"]["name"], resource.DAEMON_SET, item, workload.side(item))
+    if whole or options["remove_crds"]:
+        # Restores are let go of by a server that runs
+        held = [(kind, item) for kind, item in contents.held if kind is not resource.RESTORE or observed.deployment is None]
+        steps += [
+            Step(_without_finalizers(kind, namespace, item["metadata"]["name"]), "the server that would let go of it is gone") for kind, item in held
+        ]
     if whole:
         remove("namespace", resource.NAMESPACE, observed.namespace, {"name": namespace})
     else:
@@ -232,14 +261,17 @@ def _wait_for_restores(api: Api, context: Context, namespace: str) -> None:
 
 
 def _let_go(api: Api, context: Context, namespace: str) -> None:
-    """Take off the finalizers of a server that is gone: nobody else would, and namespace and definitions could not go."""
+    """Take off the finalizers of a server that is gone, where the plan did not see them: namespace and definitions could not go otherwise."""
     for kind in HELD:
         for item in _listed(api, kind, namespace):
             about = item["metadata"]
             if about.get("finalizers"):
                 context.progress(f"{kind.target(namespace, about['name'])}: its finalizers are taken off, the server that would is gone")
-                patch = resource.merge_patch(kind, namespace, about["name"], {"metadata": {"finalizers": None}})
-                api.send(dataclasses.replace(patch, accept=(404,)))
+                api.send(_without_finalizers(kind, namespace, about["name"]))
+
+
+def _without_finalizers(kind: Resource, namespace: str, name: str) -> Request:
+    return dataclasses.replace(resource.merge_patch(kind, namespace, name, {"metadata": {"finalizers": None}}), accept=(404,))
 
 
 def wait_until_gone(api: Api, context: Context, kind: Resource, namespace: str, name: str) -> None:

@@ -10,11 +10,13 @@ import copy
 import dataclasses
 import json
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context
 from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import InputError, NotProven
+from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import resource
 from ansible_collections.serverops.circleci.plugins.module_utils._velero import (
     crds,
     install,
@@ -339,6 +341,65 @@ def test_removal_in_the_order_that_cannot_hang():
         "restores/r", "deployments/velero", "daemonsets/node-agent", "namespaces/velero", "clusterrolebindings/velero",
     ]  # fmt: skip
     assert paths(removed(observed, contents, remove_crds=True))[-1] == "customresourcedefinitions/backups.velero.io"
+
+
+def held(kind: resource.Resource, name: str) -> tuple[resource.Resource, dict[str, Any]]:
+    return kind, stored({"metadata": {"name": name, "finalizers": ["velero.io/finalizer"]}})
+
+
+def test_finalizers_that_nobody_else_takes_off_are_planned():
+    """After server and agents, before the namespace; a server that runs lets go of Restores by itself."""
+    observed = installed(validated(**BASE), V117)
+    contents = install_state.Contents(held=(held(resource.RESTORE, "r"), held(resource.DATA_UPLOAD, "u")))
+    plan = removed(observed, contents)
+    assert paths(plan)[:4] == ["deployments/velero", "daemonsets/node-agent", "datauploads/u", "namespaces/velero"]
+    assert plan.steps[2].request.body == {"metadata": {"finalizers": None}}
+    alone = dataclasses.replace(observed, deployments=())
+    assert paths(removed(alone, contents))[:3] == ["daemonsets/node-agent", "restores/r", "datauploads/u"]
+    stays = dataclasses.replace(contents, strangers=("ConfigMap mine",))
+    assert "datauploads/u" not in paths(removed(observed, stays))
+
+
+class Cluster:
+    """An API that knows custom kinds of others."""
+
+    def __init__(self, definitions: list[str]) -> None:
+        self.definitions = definitions
+        self.asked: list[str] = []
+
+    def list(self, kind: Any, namespace: str = "", **_over: Any) -> Any:
+        assert kind is resource.CUSTOM_RESOURCE_DEFINITION
+        return SimpleNamespace(items=[{"metadata": {"name": name}} for name in self.definitions])
+
+    def send(self, request: Any) -> Any:
+        self.asked.append(request.path)
+        answers: dict[str, Any] = {
+            "/apis": {
+                "groups": [
+                    {"name": "apps", "versions": [{"version": "v1"}]},
+                    {"name": "velero.io", "versions": [{"version": "v1"}]},
+                    {"name": "example.org", "versions": [{"version": "v2"}, {"version": "v1"}]},
+                ]
+            },
+            "/apis/example.org/v2": {
+                "resources": [
+                    {"name": "widgets", "kind": "Widget", "namespaced": True, "verbs": ["get", "list"]},
+                    {"name": "widgets/status", "kind": "Widget", "namespaced": True, "verbs": ["get"]},
+                    {"name": "worlds", "kind": "World", "namespaced": False, "verbs": ["list"]},
+                    {"name": "aggregated", "kind": "Aggregated", "namespaced": True, "verbs": ["list"]},
+                ]
+            },
+            "/apis/example.org/v1": {"resources": [{"name": "widgets", "kind": "Widget", "namespaced": True, "verbs": ["list"]}]},
+        }
+        return SimpleNamespace(status=200, json=lambda: answers[request.path])
+
+
+def test_custom_kinds_of_others_are_looked_at_once():
+    cluster = Cluster(["widgets.example.org", "worlds.example.org", "backups.velero.io"])
+    (kind,) = uninstall._custom_kinds(cluster)  # type: ignore[arg-type]
+    assert kind == resource.Resource("example.org", "v2", "widgets", "Widget")
+    assert cluster.asked == ["/apis", "/apis/example.org/v2", "/apis/example.org/v1"]
+    assert uninstall._custom_kinds(Cluster(["backups.velero.io"])) == []  # type: ignore[arg-type]
 
 
 def test_what_is_somebody_elses_stays():
