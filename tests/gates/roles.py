@@ -211,6 +211,14 @@ def rows(options: Options, above: str = "") -> Iterator[str]:
         yield from rows(option.get("options") or {}, f"{above}{name}{'[]' if option.get('type') == 'list' else ''}.")
 
 
+def commands(name: str) -> list[str]:
+    """What a person who has the collection types to use a role."""
+    secrets = "my-inventory/group_vars/all/secrets.yml"
+    play = f"ansible-playbook -i my-inventory --ask-vault-pass {COLLECTION}.{name}"
+    installed = "~/.ansible/collections/ansible_collections/" + COLLECTION.replace(".", "/")
+    return [f"cp -r {installed}/inventories/s3_compatible my-inventory", f"ansible-vault encrypt {secrets}", f"{play} --check --diff", play]
+
+
 def readme_text(role: Role, spec: Options) -> str:
     """The text of a role's README."""
     main = spec["argument_specs"]["main"]
@@ -236,6 +244,15 @@ def readme_text(role: Role, spec: Options) -> str:
         "```yaml",
         variables,
         "```",
+        "",
+        f"The playbook is part of the collection. Copy the inventory of your kind of cloud, fill in `{role.name}.yml` and `secrets.yml` in its "
+        "`group_vars/all`, encrypt the latter, look at what would be done, and do it:",
+        "",
+        "```",
+        *commands(role.name),
+        "```",
+        "",
+        "Without a word about the cluster it is the one of your kubeconfig's current context. A second run finds nothing to do and writes nothing.",
         "",
         "## Variables",
         "",

@@ -36,6 +36,7 @@ def older(request: pytest.FixtureRequest, any_version: Installable) -> tuple[Ins
     return any_version.of_version(version), often | ({} if version == "1.8.1" else {"uploader_type": uploader})
 
 
+@pytest.mark.timeout(900)  # up to 1.9 a server validates only when its period is over and it is woken, and each change needs two validations
 def test_made_changed_removed_and_back(older: tuple[Installable, dict[str, Any]]) -> None:
     """The whole life of an installation of an older version: each change proven, each second run without a write."""
     place, over = older
