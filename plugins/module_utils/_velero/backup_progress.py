@@ -154,12 +154,24 @@ class _Watcher:
             advice = "Start it without restore_only, with velero_install"
             raise NotProven("make", self._target, "Velero's server only restores (--restore-only)", advice)
         found = [workers.problem] if workers.problem else []
+        if phase == "New" and not found:
+            return self._queue()
         if phase != "New":
             copies = self._copies()
             open_ones = [item for item in copies if (item.get("status") or {}).get("phase") not in volume_copies.STOPPED]
             nodes = {str((item.get("spec") or {}).get("node")) for item in open_ones}
             found += [f"no node agent is ready on node {node}" for node in sorted(nodes - workers.agents) if node not in {"None", ""}]
         return found
+
+    def _queue(self) -> list[str]:
+        """Return what Velero works on first: up to 1.17 it makes one backup after the other."""
+
+        def working(item: Document) -> str | None:
+            phase = backup_view.phase_of(item)
+            return None if phase in backup_view.FINAL | {"New", backup_view.DELETING} else f"{item['metadata']['name']} (phase {phase})"
+
+        running = sorted(self.api.scan(resource.BACKUP, self.namespace, working))
+        return [f"it waits behind backup {backup_view.shortened(running, 3)}"] if running else []
 
 
 @dataclass(frozen=True)

@@ -213,10 +213,17 @@ def reason(key: str, volumes: Iterable[Volume], live: Live, skipped: Mapping[str
         last = tried[-1]
         words = f": {last['message']}" if last["message"] else ""
         return f"its copy ({last['method']}) is {last['phase']}{words}"
-    if key in skipped:
-        return f"Velero left it out: {skipped[key]}"
+    told = f"Velero left it out: {skipped[key]}" if key in skipped else ""
+    if "polic" in told:
+        return told
+    # what Velero says of the others is only that no snapshotter takes the volume
+    return _reason_seen(key, live, spec) or told or "there is no copy of its data"
+
+
+def _reason_seen(key: str, live: Live, spec: Mapping[str, Any]) -> str:
+    """Return what in the cluster explains it; empty when nothing does."""
     if live.claims is None:
-        return "there is no copy of its data"
+        return ""
     claim = live.claim(key)
     if claim is None:
         return "there is no copy of its data, and the claim is not in the cluster any more"
@@ -224,7 +231,7 @@ def reason(key: str, volumes: Iterable[Volume], live: Live, skipped: Mapping[str
     if volume is not None and "hostPath" in (volume.get("spec") or {}):
         return "its volume is a hostPath, which Velero cannot copy"
     if live.pods is None:
-        return "there is no copy of its data"
+        return ""
     pods = live.pods_of(key)
     if not pods:
         return "no pod uses it, and Velero copies files only through a running pod"

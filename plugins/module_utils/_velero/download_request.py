@@ -162,7 +162,10 @@ def _opened(url: str, location: Mapping[str, Any], limit: float) -> Any:
     spec = location.get("spec") or {}
     context: ssl.SSLContext | None = None
     if url.startswith("https:"):
-        context = ssl.create_default_context()
+        # not create_default_context: from Python 3.13 on it refuses CAs without key identifiers, which Velero accepts
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_default_certs()
         authority = (spec.get("objectStorage") or {}).get("caCert")
         if authority:
             context.load_verify_locations(cadata=base64.b64decode(authority).decode("ascii", "ignore"))

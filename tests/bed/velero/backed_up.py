@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -109,16 +110,21 @@ class Application:
             time.sleep(0.1)
         raise AssertionError(f"backup {name} is {phase} and not {phases} after {seconds:g} s")
 
-    def in_node(self, *argv: str) -> str:
-        """Run a program in the mounts of the node."""
-        node = str(self.velero.bed.first_process_id("n1"))
-        return subprocess.run(["nsenter", "-t", node, "-m", "--", *argv], capture_output=True, text=True, check=True, timeout=30).stdout
+    def in_node(self, *argv: str) -> None:
+        """Run a program in the mounts of the node, where /proc is not mounted."""
+        kubelet = str(self.velero.bed.process_id("kubelet"))
+        subprocess.run(["nsenter", "-t", kubelet, "-m", "--", *argv], check=True, timeout=30)
 
     def break_volume(self, name: str) -> None:
         """Take a pod's volume away under Velero: its directory on the node is not there any more."""
         uid = self.velero.bed.kubectl("-n", self.namespace, "get", "pod", name, "-o", "jsonpath={.metadata.uid}")
-        script = f'for each in /var/lib/kubelet/pods/{uid}/volumes/*local-volume/*; do umount -l "$each"; rmdir "$each"; done'
-        self.in_node("sh", "-c", script)
+        script = (
+            "import ctypes, glob, os\n"
+            f"for each in glob.glob('/var/lib/kubelet/pods/{uid}/volumes/*local-volume/*'):\n"
+            "    assert ctypes.CDLL(None).umount2(each.encode(), 2) == 0\n"
+            "    os.rmdir(each)\n"
+        )
+        self.in_node(sys.executable, "-c", script)
 
     def empty_store(self, name: str) -> None:
         """Remove a backup from the bucket, as somebody with an S3 browser would."""

@@ -157,7 +157,9 @@ def test_excluded_and_unbound() -> None:
     ("seen", "volumes", "skipped", "spec", "words"),
     [
         (live(), [copy("app/data", "Failed", message="no space left")], {}, {}, "fs_backup) is Failed: no space left"),
-        (live(), [], {"app/data": "by policy"}, {}, "left it out: by policy"),
+        (live(claim("app/data")), [], {"app/data": "by policy"}, {}, "left it out: by policy"),
+        (live(claim("app/data")), [], {"app/data": "no snapshotter"}, {}, "no pod uses it"),
+        (Live(None, None), [], {"app/data": "no snapshotter"}, {}, "left it out: no snapshotter"),
         (Live(None, None), [], {}, {}, "there is no copy"),
         (live(), [], {}, {}, "not in the cluster any more"),
         (live(claim("app/data"), volumes={"pv-1": {"spec": {"hostPath": {"path": "/x"}}}}), [], {}, {}, "hostPath, which Velero cannot copy"),
