@@ -68,14 +68,22 @@ ROLES = (
 
 def login_options() -> list[str]:
     """Names of the options by which every module logs in, as documented."""
-    fragment = importlib.import_module(f"ansible_collections.{COLLECTION}.plugins.doc_fragments.{LOGIN}").ModuleDocFragment
+    return fragment_options(LOGIN)
+
+
+def fragment_options(name: str) -> list[str]:
+    """Names of the options of a documentation fragment."""
+    fragment = importlib.import_module(f"ansible_collections.{COLLECTION}.plugins.doc_fragments.{name}").ModuleDocFragment
     return list(yaml.safe_load(fragment.DOCUMENTATION)["options"])
 
 
 def own_options(module: str) -> list[str]:
     """Names of the other options of a module, as documented: ansible-doc sorts them."""
-    found = importlib.import_module(f"ansible_collections.{COLLECTION}.plugins.modules.{module}")
-    return list(yaml.safe_load(found.DOCUMENTATION)["options"])
+    said = yaml.safe_load(importlib.import_module(f"ansible_collections.{COLLECTION}.plugins.modules.{module}").DOCUMENTATION)
+    shared = [
+        name.removeprefix(f"{COLLECTION}.") for name in said.get("extends_documentation_fragment", []) if name.count(".") == COLLECTION.count(".") + 1
+    ]
+    return [*said["options"], *(option for name in shared if name != LOGIN for option in fragment_options(name))]
 
 
 def renamed(text: str, names: Mapping[str, str]) -> str:

@@ -25,6 +25,8 @@ from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.wat
 
 ANSWER_WITHIN = 10.0
 """Seconds in which a running server answers a ServerStatusRequest (seen: 0.1 s); Velero's own CLI gives it 5."""
+QUIET = 1.0
+"""Seconds for which nothing is said about a question that is not answered yet."""
 LOG_LINES = 200
 
 
@@ -127,6 +129,11 @@ def ask_status(
         made = {}
     limit = Deadline(min(within, deadline.remaining()))
 
+    def told(text: str) -> None:
+        # a server answers in a tenth of a second, about which nobody needs to read
+        if limit.elapsed() >= QUIET:
+            progress(text)
+
     def judge(seen: dict[str, Any] | None) -> Done | Pending:
         status = (seen or {}).get("status") or {}
         if status.get("phase") == "Processed":
@@ -143,7 +150,7 @@ def ask_status(
             kind = resource.SERVER_STATUS_REQUEST
             seen = snapshots(api, kind, namespace, name, deadline=limit, start_version=version, known=made or None)
             try:
-                status = wait(seen, judge, limit, progress, "ask", f"Velero's server in namespace {namespace}", "Look into its log").value
+                status = wait(seen, judge, limit, told, "ask", f"Velero's server in namespace {namespace}", "Look into its log").value
             except DeadlineOver:
                 # a watch that hung shows nothing, so look once more before the server is called silent
                 last = judge(api.get(resource.SERVER_STATUS_REQUEST, namespace, name))

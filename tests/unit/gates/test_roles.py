@@ -107,3 +107,10 @@ def test_an_option_that_a_task_does_not_hand_over_is_noticed(modules: dict[str, 
         "tasks: velero_part is given colour",
         "tasks: velero_part is not given credential",
     ]
+
+
+def test_the_options_of_a_shared_fragment_belong_to_the_module() -> None:
+    for module in ("velero_storage_location", "velero_snapshot_location"):
+        found = roles.own_options(module)
+        assert {"name", "credential"} <= set(found)
+        assert not {"kubeconfig", "timeout"} & set(found)
