@@ -13,7 +13,7 @@ Private to this collection; may change without notice.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Plan, Step
@@ -75,9 +75,11 @@ def completed(api: Api, namespace: str, options: Mapping[str, Any], observed: Ob
     """Read what a removal has to know besides."""
     strangers: list[str] = []
     if observed.namespace is not None:
-        for kind in (*LOOKED_AT, *_custom_kinds(api)):
-            items = _listed(api, kind, namespace)
-            strangers += [f"{kind.kind} {item['metadata']['name']}" for item in items if not _ours(item) and not _ever(kind, item)]
+        for kind in LOOKED_AT:
+            strangers += _strangers(kind, _listed(api, kind, namespace))
+        for kind in _custom_kinds(api):
+            # what has an owner goes with it: of each pod many networks keep a custom resource
+            strangers += _strangers(kind, [item for item in _listed(api, kind, namespace) if not item["metadata"].get("ownerReferences")])
     definitions = crds.read(api, None)
     elsewhere = _elsewhere(api, namespace) if options["remove_crds"] and definitions else ()
     contents = Contents(
@@ -92,6 +94,10 @@ def completed(api: Api, namespace: str, options: Mapping[str, Any], observed: Ob
     )
     work = unfinished.read(api, namespace) if observed.deployment else ()
     return dataclasses.replace(observed, contents=contents, work=work)
+
+
+def _strangers(kind: Resource, items: Iterable[Document]) -> list[str]:
+    return [f"{kind.kind} {item['metadata']['name']}" for item in items if not _ours(item) and not _ever(kind, item)]
 
 
 def _custom_kinds(api: Api) -> list[Resource]:
@@ -163,7 +169,7 @@ def plan(options: Mapping[str, Any], observed: Observed) -> Plan:
         remove(item["metadata"]["name"], resource.DAEMON_SET, item, workload.side(item))
     if whole or options["remove_crds"]:
         # Restores are let go of by a server that runs
-        held = [(kind, item) for kind, item in contents.held if kind is not resource.RESTORE or observed.deployment is None]
+        held = [(kind, item) for kind, item in contents.held if kind is not resource.RESTORE or observed.server_since is None]
         steps += [
             Step(_without_finalizers(kind, namespace, item["metadata"]["name"]), "the server that would let go of it is gone") for kind, item in held
         ]

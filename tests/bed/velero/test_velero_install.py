@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.serverops.circleci.plugins.module_utils._velero import rollout
+from ansible_collections.serverops.circleci.plugins.module_utils._velero import install, rollout
 
 from tests.bed.driver import READ_VERBS
 from tests.bed.velero.installable import Installable, installable
@@ -21,6 +21,18 @@ from tests.plays.in_process import Ran, run
 MODULE = "velero_install"
 ROTATED = ("install-rotated", "install-rotated-secret-0123456789")
 WRONG = "[default]\naws_access_key_id=AKIAUNKNOWN0000\naws_secret_access_key=some-secret-that-is-wrong\n"
+WIDGETS: dict[str, Any] = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "widgets.example.org"},
+    "spec": {
+        "group": "example.org",
+        "scope": "Namespaced",
+        "names": {"plural": "widgets", "singular": "widget", "kind": "Widget"},
+        "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}],
+    },
+}
+WIDGET = {"apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": "own", "namespace": "velero"}}
 SHORT_PATIENCE = 8.0
 """Seconds of the same trouble that are enough where the whole half minute is no part of what is shown."""
 
@@ -80,6 +92,10 @@ def test_made_as_predicted_and_found_as_made(place: Installable) -> None:
     assert not again["changed"]
     assert again.written == []
     assert writes(place, mark) == []
+    # everything twice, the server's answer, and the log of an agent that has just started
+    assert len(list(place.bed.audit(mark))) <= 29
+    (told,) = run("velero_info", {**place.login, "gather": sorted(install.GATHERED)})["velero"]
+    assert {**again["installation"], "storage_locations": []} == {**told, "storage_locations": []}, "what is told without a third look is the same"
 
 
 def test_definitions_by_job_and_by_file(place: Installable, tmp_path: Path) -> None:
@@ -376,10 +392,25 @@ def test_absent_with_a_restore_and_no_server(place: Installable) -> None:
     }
     place.bed.kubectl("-n", "velero", "scale", "deployment", "velero", "--replicas=0")
     place.until(lambda: not place.pods("deploy=velero"), "the server is gone")
-    place.bed.kubectl("apply", "-f", "-", input=json.dumps(body))
+    upload = {
+        "apiVersion": "velero.io/v2alpha1",
+        "kind": "DataUpload",
+        "metadata": {"name": "held", "namespace": "velero", "finalizers": ["velero.io/data-upload-download-finalizer"]},
+        "spec": {
+            "backupStorageLocation": "default",
+            "operationTimeout": "10m",
+            "snapshotType": "CSI",
+            "sourceNamespace": "default",
+            "sourcePVC": "x",
+        },
+    }
+    place.bed.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": [body, upload]}))
+    predicted = ensure(place.options(state="absent"), check=True)
     began = time.monotonic()
-    ensure(place.options(state="absent"))
+    gone = ensure(place.options(state="absent"))
     assert time.monotonic() - began < 30
+    assert predicted["requests"] == gone["requests"]
+    assert [line.rpartition("/")[2] for line in gone.written if line.startswith("PATCH")] == ["held", "held"]
 
 
 @pytest.mark.full
@@ -393,18 +424,21 @@ def test_absent_leaves_what_is_somebody_elses(place: Installable) -> None:
         "metadata": {"name": "other", "namespace": "default"},
         "spec": {"provider": "aws", "objectStorage": {"bucket": "x"}},
     }
-    place.bed.kubectl("apply", "-f", "-", input=json.dumps(elsewhere))
+    place.bed.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": [elsewhere, WIDGETS]}))
+    place.bed.kubectl("wait", "--for=condition=established", f"customresourcedefinition/{WIDGETS['metadata']['name']}", "--timeout=30s")
+    place.bed.kubectl("apply", "-f", "-", input=json.dumps(WIDGET))
     try:
         message = refused(place.options(state="absent", remove_crds=True), 10)
         assert "default" in message
         assert "remove_crds" in message
         gone = ensure(place.options(state="absent"))
-        assert any("ConfigMap somebody-elses" in warning for warning in gone.warnings)
+        assert any("ConfigMap somebody-elses, Widget own" in warning for warning in gone.warnings)
         left = place.bed.kubectl("-n", "velero", "get", "deployments,daemonsets,pods,backupstoragelocations.velero.io", "-o", "name").split()
         assert left == []
         assert place.bed.kubectl("-n", "velero", "get", "configmap", "somebody-elses", "-o", "name").strip()
     finally:
         place.bed.kubectl("-n", "default", "delete", "backupstoragelocations.velero.io", "other")
+        place.bed.kubectl("delete", "customresourcedefinition", WIDGETS["metadata"]["name"])
         place.bed.kubectl("delete", "namespace", "velero")
     whole = ensure(place.options(state="absent", remove_crds=True))
     assert any("customresourcedefinitions" in line for line in whole.written)
