@@ -299,3 +299,24 @@ def test_the_given_options_are_not_touched() -> None:
 )
 def test_what_is_known_to_be_left_out_without_a_template(value: Any, known: bool) -> None:
     assert _action.left_out(value, {"there": None, "item": {"x": 1}, "text": "{{ other }}"}) is known
+
+
+def test_options_that_are_left_out_by_this_ansible_core() -> None:
+    """As its own templates would: left out, given, and taken as it stands what is not trusted to be a template."""
+    variables = {"there": "x", "item": {"x": "y"}}
+    texts = ["{{ nowhere | default(omit) }}", "{{ item['z'] | default(omit) }}", "{{ there | default(omit) }}", "{{ item['x'] | default(omit) }}"]
+    try:
+        from ansible._internal._templating._engine import TemplateEngine
+        from ansible.errors import AnsibleValueOmittedError
+        from ansible.template import trust_as_template
+    except ImportError:  # ansible-core before 2.19 does not ask the action
+        assert [_action.left_out(text, variables) for text in texts] == [True, True, False, False]
+        return
+    engine = TemplateEngine(variables=variables)
+    for text in texts[:2]:
+        with pytest.raises(AnsibleValueOmittedError):
+            engine.template(trust_as_template(text))
+        with pytest.raises(AnsibleValueOmittedError):
+            Action.finalize_task_arg("option", trust_as_template(text), engine, None)
+    assert [Action.finalize_task_arg("option", trust_as_template(text), engine, None) for text in texts[2:]] == ["x", "y"]
+    assert Action.finalize_task_arg("option", texts[0], engine, None) == texts[0]
