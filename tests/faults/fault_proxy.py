@@ -48,7 +48,7 @@ def key_of(method: str, target: str) -> str:
     shown = {name: values[0] for name, values in sorted(query.items()) if name not in ("resourceVersion", "timeoutSeconds", "allowWatchBookmarks")}
     # the throw-away objects have random names
     path = parts.path
-    if "/serverstatusrequests/" in path:
+    if "/serverstatusrequests/" in path or "/downloadrequests/" in path:
         path = path.rsplit("/", 1)[0] + "/*"
     if "serverops-circleci-" in shown.get("fieldSelector", ""):
         shown["fieldSelector"] = "*"
@@ -91,7 +91,7 @@ class Seen:
     @property
     def is_probe(self) -> bool:
         """Tell whether it changes nothing that a person would call theirs, although it is no GET."""
-        return self.method != "GET" and ("/serverstatusrequests" in self.path or "accessreviews" in self.path)
+        return self.method != "GET" and any(word in self.path for word in ("/serverstatusrequests", "/downloadrequests", "accessreviews"))
 
     @property
     def is_write(self) -> bool:

@@ -34,7 +34,7 @@ class Installation:
     """Velero itself in one namespace."""
 
     def __init__(self, cluster: Cluster, velero: Velero) -> None:
-        self._cluster = cluster
+        self.cluster = cluster
         self._velero = velero
         self.namespace = velero.namespace
         self._deployment = f"/apis/apps/v1/namespaces/{self.namespace}/deployments/velero"
@@ -49,11 +49,11 @@ class Installation:
             "version": self._velero.version,
             "provider": "aws",
             "plugins": [PLUGIN],
-            "bucket": self._cluster.store.bucket,
+            "bucket": self.cluster.store.bucket,
             "prefix": self._prefix(wanted),
-            "backup_location_config": dict(self._cluster.store.config),
+            "backup_location_config": dict(self.cluster.store.config),
             "use_volume_snapshots": False,
-            "credential": {"content": self._cluster.store.credentials[wanted.account]},
+            "credential": {"content": self.cluster.store.credentials[wanted.account]},
             "resources": {"requests": nothing, "limits": nothing},
             "server_args": {ARGUMENT: wanted.argument},
         }
@@ -63,14 +63,14 @@ class Installation:
 
     def _spec(self, wanted: Installed) -> dict[str, Any]:
         # not "default": another scenario's location may have it, and the server takes it away from the older one
-        place = {"bucket": self._cluster.store.bucket, "prefix": self._prefix(wanted)}
-        return {"provider": "aws", "objectStorage": place, "config": dict(self._cluster.store.config)}
+        place = {"bucket": self.cluster.store.bucket, "prefix": self._prefix(wanted)}
+        return {"provider": "aws", "objectStorage": place, "config": dict(self.cluster.store.config)}
 
     def _data(self, wanted: Installed) -> dict[str, str]:
-        return {"cloud": base64.b64encode(self._cluster.store.credentials[wanted.account].encode()).decode()}
+        return {"cloud": base64.b64encode(self.cluster.store.credentials[wanted.account].encode()).decode()}
 
     def _found(self, path: str) -> dict[str, Any] | None:
-        status, document = self._cluster.ask("GET", path)
+        status, document = self.cluster.ask("GET", path)
         return document if status == 200 else None
 
     @property
@@ -106,7 +106,7 @@ class Installation:
         return told
 
     def _pods(self) -> list[dict[str, Any]]:
-        status, document = self._cluster.ask("GET", f"/api/v1/namespaces/{self.namespace}/pods?labelSelector=deploy%3Dvelero")
+        status, document = self.cluster.ask("GET", f"/api/v1/namespaces/{self.namespace}/pods?labelSelector=deploy%3Dvelero")
         return list(document.get("items") or []) if status == 200 else []
 
     def unproven(self) -> list[str]:
@@ -144,7 +144,7 @@ class Installation:
             return
         if not self.exists:
             self._remove()
-            self._velero.install(self._cluster.store.bucket, node_agent=False, extra=NOTHING, wait=False)
+            self._velero.install(self.cluster.store.bucket, node_agent=False, extra=NOTHING, wait=False)
         self._patch(self._secret, {"data": self._data(wanted)})
         spec = self._spec(wanted)
         # what the CLI was given besides
@@ -167,11 +167,11 @@ class Installation:
 
     def _remove(self) -> None:
         for path in (self._binding, f"/api/v1/namespaces/{self.namespace}"):
-            self._cluster.ask("DELETE", path)
+            self.cluster.ask("DELETE", path)
         self._until(lambda: self.differences(None), "Velero is gone")
 
     def _patch(self, path: str, patch: dict[str, Any]) -> None:
-        status, document = self._cluster.ask("PATCH", path, patch)
+        status, document = self.cluster.ask("PATCH", path, patch)
         if status >= 300:
             raise RuntimeError(f"PATCH {path}: {status} {document.get('message')}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tests.faults.backups import Backed, BackupCluster
 from tests.faults.cluster import KEY, LOCATION, PERIOD, SECRET, Cluster, Location, Store
 from tests.faults.installation import Installation, Installed
 from tests.faults.snapshots import SECRET as SNAPSHOT_SECRET
@@ -19,7 +20,9 @@ NOWHERE = replace(TWO, bucket="no-such-bucket")
 HERE = Snapshots("here", "first")
 THERE = Snapshots("there", "second")
 RUNNING = Installed("11s", "one", "first")
-State = Location | Snapshots | Installed | None
+KEPT = Backed()
+LONGER = Backed("96h0m0s")
+State = Location | Snapshots | Installed | Backed | None
 """Of what a scenario is about; None when it is not there."""
 
 
@@ -51,6 +54,8 @@ class Scenario:
         """Return what the states are states of: the installation, the snapshot location or the storage location."""
         if self.installs:
             return installation
+        if self.module == "velero_backup":
+            return BackupCluster(cluster)
         return SnapshotCluster(cluster) if self.module == "velero_snapshot_location" else cluster
 
     def options(self, namespace: str, store: Store, kubeconfig: str, timeout: int, installation: Installation) -> dict[str, Any]:
@@ -58,7 +63,9 @@ class Scenario:
         login = {"kubeconfig": kubeconfig, "namespace": namespace, "timeout": timeout}
         if self.installs:
             return {**login, **(installation.options(self.wanted) if isinstance(self.wanted, Installed) else {"state": "absent"})}
-        if isinstance(self.wanted, Installed):
+        if self.module == "velero_backup":
+            return {**login, **BackupCluster(installation.cluster).options(self.wanted if isinstance(self.wanted, Backed) else None)}
+        if isinstance(self.wanted, (Installed, Backed)):
             raise TypeError("the state of an installation is wanted of another module")
         if not self.manages:
             return login
@@ -99,6 +106,10 @@ SCENARIOS = (
     Scenario("change snapshots", "velero_snapshot_location", older=THERE, before=HERE, wanted=THERE),
     Scenario("unchanged snapshots", "velero_snapshot_location", older=THERE, before=HERE, wanted=HERE),
     Scenario("remove snapshots", "velero_snapshot_location", older=None, before=HERE, wanted=None),
+    Scenario("make backup", "velero_backup", older=None, before=None, wanted=KEPT),
+    Scenario("backup made", "velero_backup", older=None, before=KEPT, wanted=KEPT),
+    Scenario("backup of another kind", "velero_backup", older=LONGER, before=KEPT, wanted=LONGER, fails="A backup cannot be changed"),
+    Scenario("remove backup", "velero_backup", older=None, before=KEPT, wanted=None),
     Scenario("info", "velero_info", older=None, before=ONE, wanted=ONE),
     Scenario("install", "velero_install", older=None, before=None, wanted=RUNNING),
     Scenario("installed", "velero_install", older=replace(RUNNING, argument="12s"), before=RUNNING, wanted=RUNNING),

@@ -140,5 +140,7 @@ def duplicates(run: Run) -> Iterator[str]:
     made: collections.Counter[str] = collections.Counter()
     for seen in run.requests:
         if seen.method == "POST" and seen.status is not None and seen.status < 300:
-            made[seen.path] += 1
+            # one question each: of what is stored there are several kinds
+            target = json.loads(seen.body or b"{}").get("spec", {}).get("target") if "/downloadrequests" in seen.path else None
+            made[f"{seen.path} {json.dumps(target)}" if target else seen.path] += 1
     yield from (f"{count} objects were made at {path}" for path, count in made.items() if count > 1)

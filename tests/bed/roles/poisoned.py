@@ -72,7 +72,12 @@ def objects(address: str) -> list[Object]:
         kind("v1", "ConfigMap", "more", data={"a": "b"}),
         stateful_set("database", address),
         stateful_set("other", address),
-        kind("apps/v1", "Deployment", "database-exporter", spec={"selector": {"matchLabels": app}, "template": {"metadata": {"labels": app}, "spec": run}}),
+        kind(
+            "apps/v1",
+            "Deployment",
+            "database-exporter",
+            spec={"selector": {"matchLabels": app}, "template": {"metadata": {"labels": app}, "spec": run}},
+        ),
         kind("batch/v1", "CronJob", "caller", spec={"schedule": "* * * * *", "jobTemplate": {"spec": {"template": {"spec": once}}}}),
         kind("v1", "Service", "outside", spec={"type": "LoadBalancer", "selector": app, "ports": [{"port": 80}]}),
         kind("networking.k8s.io/v1", "Ingress", "outside", spec={"defaultBackend": backend}),

@@ -16,12 +16,13 @@ from tests.plays import Played, TaskResult, environment, play
 COLLECTION = "serverops.circleci"
 WAYS = ("controller", "module")
 # differs between two runs by its nature: where it ran, what was handed over, how long it took, when the server looked
-DROPPED = frozenset({"ran", "invocation", "waited", "last_validation_time", "last_synced_time", "resourceVersion"})
+DROPPED = frozenset({"ran", "invocation", "waited", "last_validation_time", "last_synced_time", "resourceVersion", "age", "duration"})
 CHANGING = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "TIME"),
     (re.compile(r"\(\d+ s ago\)"), "(AGO)"),
     (re.compile(r"after \d+ s"), "after SECONDS"),
     (re.compile(r"marker [0-9a-f]{8}"), "marker"),
+    (re.compile(r"\bways-young-\d{14}\b"), "ways-young-STAMP"),
     (re.compile(r"\b(velero-[0-9a-f]{6,10}|node-agent)-[a-z0-9]{5}\b"), "POD"),
     (re.compile(r"(Request ?I[dD]|Host ?I[dD])(: ?|=)[^, ]+"), r"\1"),
 )

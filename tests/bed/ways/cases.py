@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.bed.ways import specification
+from tests.bed.ways.backup_cases import BACKUP, BACKUPS, backup_tasks, info_tasks
 from tests.bed.ways.world import DEAD, World
 from tests.plays.in_process import DEFINITIONS
 
@@ -281,9 +282,18 @@ def _install_cases(world: World) -> Iterator[Case]:
     yield Case("changed", INSTALL, world.install_options(**INSTALL_CHANGE))
 
 
+def _backup_cases(world: World) -> Iterator[Case]:
+    yield from _few_login_cases(BACKUP, world, {"name": "ways-never-made", "namespace": world.velero.namespace, "state": "absent"})
+    for name, options, before, check in backup_tasks(world):
+        yield Case(name, BACKUP, options, before=before, check=check)
+    yield from _few_login_cases(BACKUPS, world, {"name": "ways-never-made", "namespace": world.velero.namespace})
+    for name, options in info_tasks(world):
+        yield Case(name, BACKUPS, options)
+
+
 def cases(world: World) -> list[Case]:
     """Return the cases of all modules."""
-    return [*_info_cases(world), *_location_cases(world), *_snapshot_cases(world), *_install_cases(world)]
+    return [*_info_cases(world), *_location_cases(world), *_snapshot_cases(world), *_backup_cases(world), *_install_cases(world)]
 
 
 def untried(listed: list[Case]) -> list[str]:

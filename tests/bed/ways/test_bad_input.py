@@ -13,6 +13,7 @@ import pytest
 
 from tests.bed.ways import specification
 from tests.bed.ways.audited import clean, writes
+from tests.bed.ways.backup_cases import BACKUP, BACKUPS, SMALL, wrong_backups, wrong_infos
 from tests.bed.ways.both import comparable, ran, task, told
 from tests.bed.ways.cases import INFO, INSTALL, LOCATION, SNAPSHOT
 from tests.bed.ways.world import World
@@ -51,6 +52,10 @@ def base(module: str, world: World) -> dict[str, Any]:
     if module == INSTALL:
         # a namespace in which nothing is, so that whatever is missing is told
         return world.install_options(namespace="ways-bad")
+    if module == BACKUP:
+        return world.velero.options(name="ways-bad", **{**SMALL, "included_resources": None})
+    if module == BACKUPS:
+        return world.velero.options(name="ways-bad")
     return world.velero.location_options("ways-bad") if module == LOCATION else world.velero.options(gather=["storage_locations"])
 
 
@@ -131,6 +136,9 @@ def by_meaning(module: str, world: World) -> Iterator[tuple[str, dict[str, Any],
         return
     if module == INSTALL:
         yield from by_meaning_of_an_installation(world)
+        return
+    if module in (BACKUP, BACKUPS):
+        yield from wrong_backups() if module == BACKUP else wrong_infos()
         return
     config: dict[str, Any] = base(module, world)["config"]
     content = world.velero.credentials
@@ -249,7 +257,7 @@ def bad(module: str, world: World) -> list[Bad]:
     typed = list(by_type(arguments))
     for number, (option, over, left_out) in enumerate((*typed, *by_login(world), *by_meaning(module, world))):
         options = {name: value for name, value in (base(module, world) | over).items() if name not in left_out}
-        found.append(Bad(module, option, options, once=module == INSTALL and number % 5 > 0))
+        found.append(Bad(module, option, options, once=module in (INSTALL, BACKUP, BACKUPS) and number % 5 > 0))
     return found
 
 

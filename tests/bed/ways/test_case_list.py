@@ -15,6 +15,7 @@ import pytest
 
 from tests.bed.conftest import InstalledVelero
 from tests.bed.ways.audited import as_installed, clean, writes
+from tests.bed.ways.backup_cases import BACKUP
 from tests.bed.ways.both import comparable, ran, task, told
 from tests.bed.ways.cases import INSTALL, LOCATION, SNAPSHOT, Case, cases, untried
 from tests.bed.ways.world import World
@@ -58,6 +59,8 @@ def kept(case: Case, result: TaskResult) -> bool:
     """Tell whether a second run has to find everything as asked: a success, and one that may write at all."""
     if case.module == INSTALL:
         return result.status == "ok" and not case.check and "version" in case.options and case.name != "as-it-is"
+    if case.module == BACKUP:
+        return result.status == "ok" and not case.check and case.options.get("name") != "ways-never-made"
     return case.module in (LOCATION, SNAPSHOT) and result.status == "ok" and case.options["name"] != "ways-never-made"
 
 
@@ -127,12 +130,12 @@ def test_results_keep_their_contract(both: Told) -> None:
         for name, result in results.items():
             value = result.result
             if result.status == "ok":
-                assert {"velero", "storage_location", "snapshot_location", "installation"} & set(value), told(result)
+                assert {"velero", "storage_location", "snapshot_location", "installation", "backup", "backups"} & set(value), told(result)
             else:
                 assert value["msg"], (way, name)
                 assert "Traceback" not in value["msg"]
                 assert "defect" not in value["msg"], told(result)
-            if name.startswith((LOCATION, SNAPSHOT, INSTALL)) and result.status == "ok":
+            if name.startswith((LOCATION, SNAPSHOT, INSTALL, f"{BACKUP} ")) and result.status == "ok":
                 assert bool(value["requests"]) is value["changed"], told(result)
 
 
