@@ -35,8 +35,13 @@ def label_value(name: str) -> str:
     return name if len(name) <= 63 else name[:57] + hashlib.sha256(name.encode()).hexdigest()[:6]
 
 
-def read(api: Api, namespace: str, backup: Mapping[str, Any]) -> list[Volume]:
-    """Return the copies of volumes of a backup that are objects of the cluster. Snapshots are not; they stand in the store."""
+def read(api: Api, namespace: str, backup: Mapping[str, Any] | str) -> list[Volume]:
+    """Return the copies of volumes of a backup that are objects of the cluster. Snapshots are not; they stand in the store.
+
+    backup: the object, or its name where the object is not at hand.
+    """
+    if isinstance(backup, str):
+        backup = {"metadata": {"name": backup}, "spec": {"snapshotMoveData": True}}
     return [
         of_data_upload(item) if item["kind"] == resource.DATA_UPLOAD.kind else of_pod_volume_backup(item) for item in read_raw(api, namespace, backup)
     ]

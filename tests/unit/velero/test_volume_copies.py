@@ -143,6 +143,8 @@ def test_read() -> None:
     moving = {"metadata": {"name": "b"}, "spec": {"snapshotMoveData": True}}
     assert [volume["method"] for volume in copies.read(api, "velero", moving)] == ["fs_backup", "data_upload"]
     assert [volume["method"] for volume in copies.read(api, "velero", moving)] == ["fs_backup"]
+    asked.clear()
+    assert [volume["method"] for volume in copies.read(api, "velero", "b")] == ["fs_backup", "data_upload"]
 
 
 def test_progress_in_words() -> None:
