@@ -33,7 +33,6 @@ from ansible_collections.serverops.circleci.plugins.module_utils._velero import 
     restore_wait,
     server,
     unfinished,
-    validation,
     volume_copies,
 )
 
@@ -346,7 +345,7 @@ class Restore:
             seen = f"phase Completed, but {len(missing)} of {len(wanted)} volumes that the backup has were not restored: {names}"
             step = "Velero brings no data into a pod that exists already: remove what is in the way, and restore again under another name"
             raise NotProven("restore", self._target, seen, step)
-        self._still_there(restore, namespaces, wanted, brought)
+        self._still_there(restore, wanted, brought)
         broken = [item for item in volumes if item["phase"] != "Completed"]
         if broken:
             raise NotProven("restore", self._target, f"phase Completed, but {restore_view.failure(restore, broken, None)}", AGAIN)
@@ -374,26 +373,15 @@ class Restore:
         waited = {"seconds": round(finished.seconds + settled.seconds, 1), "last": f"{finished.last}; {settled.last}"}
         return {"restore": entry, "waited": waited} if self.made else {"restore": entry}
 
-    def _still_there(
-        self, restore: Document, namespaces: Mapping[str, str], wanted: list[restore_outcome.Wanted], brought: restore_outcome.Brought
-    ) -> None:
+    def _still_there(self, restore: Document, wanted: list[restore_outcome.Wanted], brought: restore_outcome.Brought) -> None:
         """Refuse a restore of before, of which what it restored was lost since: that it was good once helps nobody."""
         if self.made:
             return
-        completed = validation.parse_time((restore.get("status") or {}).get("completionTimestamp"))
-        lost = []
-        for target in sorted(set(namespaces.values())):
-            found = self._namespace_there(target)
-            born = validation.parse_time(found["metadata"].get("creationTimestamp")) if found else None
-            if found is None:
-                lost.append(f"namespace {target} does not exist")
-            elif born and completed and born > completed:
-                lost.append(f"namespace {target} is newer than the restore")
-        if self.options["existing_claims"] == "keep":
-            wanted = []
-        lost += [f"claim {item.namespace}/{item.claim} is not the one that it made" for item in wanted if restore_outcome.is_lost(item, brought)]
+        # a claim that was kept is none that it made
+        looked_at = [] if self.options["existing_claims"] == "keep" else wanted
+        lost = self._restores.lost(restore, looked_at, brought)
         if lost:
-            ended = validation.shown_time(completed)
+            ended = (restore.get("status") or {}).get("completionTimestamp")
             seen = f"it ended at {ended}, and what it restored is not there any more: {restore_view.named(lost)}"
             raise NotProven("restore", self._target, seen, "Take another name to restore once more")
 

@@ -123,6 +123,9 @@ def check(options: Mapping[str, Any]) -> None:
             raise InputError(
                 "excluded_volumes", f"{text!r} is not NAMESPACE/CLAIM", "Write it as in circleci-server/data-postgresql-0; * stands for any text"
             )
+    hooks = options.get("hooks")
+    if hooks is not None and (set(hooks) - {"resources"} or not isinstance(hooks.get("resources", []), list)):
+        raise InputError("hooks", "it is not a list under resources", "Write it as in the API")
     for option in ("labels", "annotations"):
         check_texts(option, options.get(option))
     for option in ("selector", "or_selectors"):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context
+from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import Forbidden
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import resource
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.objects import Api
 from ansible_collections.serverops.circleci.plugins.module_utils._velero import (
@@ -22,6 +23,7 @@ from ansible_collections.serverops.circleci.plugins.module_utils._velero import 
     restore_options,
     restore_outcome,
     restore_view,
+    validation,
     volume_copies,
 )
 
@@ -66,6 +68,23 @@ class Reader:
             if not set(source) & set("*?") and restore_options.takes_namespace(spec, source)
         }
 
+    def lost(self, restore: Document, wanted: Iterable[restore_outcome.Wanted], brought: restore_outcome.Brought) -> list[str]:
+        """Return in words what of a finished restore is not there any more: namespaces that are gone or were made anew, claims."""
+        completed = validation.parse_time((restore.get("status") or {}).get("completionTimestamp"))
+        found = []
+        for target in sorted(set(self.namespaces(restore).values())):
+            try:
+                there = self.api.get(resource.NAMESPACE, "", target)
+            except Forbidden:
+                continue
+            born = validation.parse_time(there["metadata"].get("creationTimestamp")) if there else None
+            if there is None:
+                found.append(f"namespace {target} does not exist")
+            elif born and completed and born > completed:
+                found.append(f"namespace {target} is newer than the restore")
+        claims = [item for item in wanted if restore_outcome.is_lost(item, brought)]
+        return found + [f"claim {item.namespace}/{item.claim} is not the one that it made" for item in claims]
+
     def fetch(self, kind: str, restore: Document) -> download_request.Fetched:
         """Return a document of a finished restore from the store."""
         if self._store is None:
@@ -95,6 +114,7 @@ class Reader:
             found.missing = [item.text for item in restore_outcome.missing_volumes(expected, found.volumes)]
             found.counted = self.backup_of(restore) is not None
             found.claims = restore_outcome.claim_views(brought)
+            found.lost = self.lost(restore, expected, brought) if restore_view.phase_of(restore) == "Completed" else ()
         if "workloads" in wanted:
             found.workloads = restore_outcome.workload_views(brought)
         if "results" in wanted:

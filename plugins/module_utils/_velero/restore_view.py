@@ -28,12 +28,14 @@ class Details:
     """What was found out about a restore beside the object itself.
 
     missing: in words, the volumes of the backup that did not come back. counted: whether the backup is there, so that they could be counted.
+    lost: in words, what was restored and is not there any more.
     """
 
     namespaces: Mapping[str, str] = field(default_factory=dict)
     volumes: Sequence[Mapping[str, Any]] = ()
     missing: Sequence[str] = ()
     counted: bool = False
+    lost: Sequence[str] = ()
     claims: Sequence[Mapping[str, Any]] = ()
     workloads: Sequence[Mapping[str, Any]] = ()
     results: Mapping[str, list[str]] | None = None
@@ -171,6 +173,8 @@ def verdict(restore: Document, details: Details) -> tuple[bool | None, str]:
     broken = [volume_name(volume) for volume in details.volumes if volume["phase"] not in GOOD]
     if broken or details.missing:
         return False, f"it says Completed, and volumes were not restored: {named([*broken, *details.missing])}"
+    if details.lost:
+        return False, f"what it restored is not there any more: {named(details.lost)}"
     if not details.counted:
         return None, "its backup is not there, so whether every volume came back is not known"
     lacking = [

@@ -64,6 +64,11 @@ class Application:
         self.write(content)
         return self
 
+    def kept(self) -> Application:
+        """Make it again if it is gone."""
+        there = self.velero.bed.kubectl("get", "namespace", self.namespace, "--ignore-not-found", "-o", "name").strip()
+        return self if there else self.make()
+
     def write(self, content: str, megabytes: int = 0) -> None:
         """Write the data, and so much more of random bytes."""
         script = f"echo {content} > /data/file; echo {content} > /scratch/file"
@@ -82,6 +87,11 @@ class Application:
     def lose(self, *namespaces: str) -> None:
         """Remove the namespace, or these, with everything in them."""
         lose(self.velero, *(namespaces or (self.namespace,)))
+
+
+def bucket(velero: InstalledVelero) -> str:
+    """Return the bucket that Velero stores in; on a bed that ran before it may be another one than the tests' own."""
+    return str((velero.location("default") or {})["spec"]["objectStorage"]["bucket"])
 
 
 def lose(velero: InstalledVelero, *namespaces: str) -> None:

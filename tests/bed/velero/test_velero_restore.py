@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.bed.conftest import InstalledVelero
-from tests.bed.velero.restoring import Application, change, lose, object_of, until
+from tests.bed.velero.restoring import Application, bucket, change, lose, object_of, until
 from tests.bed.ways.audited import writes
 from tests.plays.in_process import Ran, run
 
@@ -42,7 +42,7 @@ def refused(options: dict[str, Any], seconds: float = 60) -> str:
 
 
 @pytest.fixture(scope="module")
-def app(velero: InstalledVelero) -> Iterator[Application]:
+def application(velero: InstalledVelero) -> Iterator[Application]:
     """An application that runs, and its backup `kept`."""
     application = Application(velero, "restored").make()
     if object_of(velero, "backups", "kept") is None:
@@ -50,6 +50,12 @@ def app(velero: InstalledVelero) -> Iterator[Application]:
     yield application
     application.lose()
     velero.velero.cli("backup", "delete", "kept", "--confirm")
+
+
+@pytest.fixture
+def app(application: Application) -> Application:
+    """The application, running."""
+    return application.kept()
 
 
 @pytest.fixture
@@ -117,8 +123,8 @@ def test_what_is_lost_comes_back(velero: InstalledVelero, app: Application, name
     message = refused(options, 20)
     assert "what it restored is not there any more: namespace restored does not exist" in message
     told = ensure(velero.options(name=name), module="velero_restore_info")
-    assert told["restores"][0]["good"] is not True
-    app.make()
+    assert told["restores"][0]["good"] is False
+    assert "namespace restored does not exist" in told["restores"][0]["verdict"]
 
 
 def test_into_another_namespace(velero: InstalledVelero, app: Application, name: str) -> None:
@@ -172,12 +178,13 @@ def test_guards_before_anything_is_written(velero: InstalledVelero, app: Applica
     finally:
         velero.bed.kubectl("patch", "namespace", f"{name}-2", "--type", "merge", "-p", '{"metadata": {"finalizers": null}}')
 
+    place = bucket(velero)
     change(velero, "backupstoragelocations", "default", {"spec": {"objectStorage": {"bucket": "no-such-bucket"}}})
     try:
         until(lambda: (velero.location("default") or {})["status"]["phase"] == "Unavailable", 60)
         assert "of which Velero says Unavailable" in refused(options, 20)
     finally:
-        change(velero, "backupstoragelocations", "default", {"spec": {"objectStorage": {"bucket": velero.bucket}}})
+        change(velero, "backupstoragelocations", "default", {"spec": {"objectStorage": {"bucket": place}}})
         until(lambda: (velero.location("default") or {})["status"]["phase"] == "Available", 60)
     assert object_of(velero, "restores", name) is None
 
@@ -220,9 +227,8 @@ def test_a_backup_that_failed(velero: InstalledVelero, app: Application, name: s
 
 def _without_data(velero: InstalledVelero, folder: str) -> Callable[[], None]:
     """Move a folder of the bucket away; returns what puts it back."""
-    there = velero.bed.s3.path(velero.bucket, folder)
-    aside = there.parent / f"aside-{uuid.uuid4().hex[:6]}"
-    kept = velero.bed.s3.path(velero.bucket).parent / aside.name
+    there = velero.bed.s3.path(bucket(velero), folder)
+    kept = velero.bed.s3.path(f"aside-{uuid.uuid4().hex[:6]}")
     shutil.move(there, kept)
 
     def back() -> None:

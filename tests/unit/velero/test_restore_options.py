@@ -46,6 +46,8 @@ def options(**over: Any) -> dict[str, Any]:
         ({"excluded_volumes": ["data"]}, "excluded_volumes"),
         ({"labels": {"a": {"b": "c"}}}, "labels.a"),
         ({"annotations": {"a": None}}, "annotations.a"),
+        ({"hooks": {"resource": []}}, "hooks"),
+        ({"hooks": {"resources": {}}}, "hooks"),
     ],
 )
 def test_refused(over: dict[str, Any], option: str) -> None:
