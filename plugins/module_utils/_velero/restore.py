@@ -95,8 +95,7 @@ class Restore:
         if self.options["state"] == "absent":
             return self._read_for_removal(restore)
         if restore is not None:
-            taken = str((restore.get("spec") or {}).get("backupName") or "")
-            copies = tuple(volume_copies.read(self.api, self._namespace, taken)) if taken else ()
+            copies = tuple(self._restores.copies_of(restore))
             volumes = tuple(restore_outcome.read_volumes(self.api, self._namespace, self._name))
             return Observed(restore=restore, backup_name=self._backup_of(restore), copies=copies, volumes=volumes)
         if not self._has_namespace():

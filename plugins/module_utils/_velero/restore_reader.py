@@ -53,8 +53,9 @@ class Reader:
     def copies_of(self, restore: Document) -> list[volume_copies.Volume]:
         """Return the copies of volumes that a restore's backup has and the cluster knows."""
         name = str((restore.get("spec") or {}).get("backupName") or "")
-        if name and name not in self._copies:
-            self._copies[name] = volume_copies.read(self.api, self.namespace, name)
+        backup = self.backup_of(restore)
+        if backup is not None and name not in self._copies:
+            self._copies[name] = volume_copies.read(self.api, self.namespace, backup)
         return self._copies.get(name, [])
 
     def namespaces(self, restore: Document) -> dict[str, str]:
