@@ -108,9 +108,8 @@ class Restore:
     def _restores(self) -> restore_reader.Reader:
         return restore_reader.Reader(self.api, self.context, self._namespace)
 
-    @property
-    def _reader(self) -> backup_reader.Reader:
-        return backup_reader.Reader(self.api, self.context, self._namespace, self.options["excluded_volumes"])
+    def _reader(self, *, from_store: bool = True) -> backup_reader.Reader:
+        return backup_reader.Reader(self.api, self.context, self._namespace, self.options["excluded_volumes"], from_store)
 
     def _has_namespace(self) -> bool:
         try:
@@ -138,7 +137,7 @@ class Restore:
         verdicts: list[str] = []
         for backup in restore_guards.newest_first(backups)[:LOOKED_AT]:
             name = str(backup["metadata"]["name"])
-            self._details[name] = self._reader.details(backup)
+            self._details[name] = self._reader().details(backup)
             good, why = backup_view.verdict(backup, self._details[name], self.api.server_time())
             if good is not False or self._will_do(backup):
                 if verdicts:
@@ -160,7 +159,9 @@ class Restore:
         if backup is None:
             return restore_guards.Situation(fields=fields)
         location = self.api.get(resource.BACKUP_STORAGE_LOCATION, self._namespace, backup_view.storage_location(backup) or "default")
-        details = self._details.get(name) or self._reader.details(backup)
+        version, trouble = self._ask_server()
+        readable = not trouble and ((location or {}).get("status") or {}).get("phase") == "Available"
+        details = self._details.get(name) or self._reader(from_store=readable).details(backup)
         copies = tuple(details.volumes)
         claims = {(str(item["namespace"]), str(item["claim"])) for item in (*copies, *details.coverage.uncovered) if item["claim"]}
         claims |= {(key.partition("/")[0], key.partition("/")[2]) for key in (*details.coverage.excluded, *details.coverage.unbound)}
@@ -173,7 +174,6 @@ class Restore:
             if found is not None
             for item in self.api.list(resource.PERSISTENT_VOLUME_CLAIM, target, metadata_only=True).items
         )
-        version, trouble = self._ask_server()
         return restore_guards.Situation(
             backup=backup,
             location=location,

@@ -70,6 +70,8 @@ def check(options: Mapping[str, Any], spec: Mapping[str, Any], target: str, foun
     """Return what has to be told before the restore is made; NotProven when it must not be made."""
     warnings = check_backup(options, spec, target, found, now)
     _check_location(target, found)
+    if found.gone:
+        raise NotProven("make", target, f"backup {spec['backupName']}: {found.gone}", "Take another backup, and look what became of the bucket")
     warnings += _check_server(target, found)
     warnings += _check_volumes(options, spec, target, found)
     _check_place(options, spec, target, found)
@@ -99,8 +101,6 @@ def check_backup(options: Mapping[str, Any], spec: Mapping[str, Any], target: st
         if not options["allow_partially_failed"]:
             raise NotProven("make", target, seen, "Take another backup, or give allow_partially_failed to restore what there is")
         warnings.append(f"{target}: {seen}.")
-    if found.gone:
-        raise NotProven("make", target, f"backup {name}: {found.gone}", "Take another backup, and look what became of the bucket")
     expires = validation.parse_time(status.get("expiration"))
     if expires is not None and expires <= now:
         seen = f"backup {name} expired at {validation.shown_time(expires)}: Velero removes it, and a restore of it, at any moment"

@@ -8,6 +8,7 @@ Private to this collection; may change without notice.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -94,7 +95,9 @@ class RestoreWait:
         time = self._deadline.elapsed()
         if now or time - self._looked_at >= VOLUMES_EVERY:
             self._looked_at = time
-            self.volumes = restore_outcome.read_volumes(self.api, self.namespace, self.name)
+            # at the end of the time what was seen before is told
+            with contextlib.suppress(DeadlineOver):
+                self.volumes = restore_outcome.read_volumes(self.api, self.namespace, self.name)
 
     def _progress(self, seen: Document) -> str:
         return restore_view.progress_text(seen.get("status") or {}, self.volumes, self.expected)
@@ -116,7 +119,7 @@ class RestoreWait:
     def _ask(self, seen: Document, now: float) -> str:
         try:
             answer = server.ask_once(self.api, self.namespace, self._deadline)
-        except (Forbidden, Absent):
+        except (Forbidden, Absent, DeadlineOver):
             return ""
         if answer is None:
             self._silent_since = self._moved_at if self._silent_since is None else self._silent_since
@@ -201,14 +204,19 @@ def until_available(
             deadline.pause(pause)
             pause = min(2.0, pause * 1.5)
 
+    last = ""
+
     def judge(brought: restore_outcome.Brought) -> Done | Pending:
+        nonlocal last
         lacking = restore_outcome.unbound(restore_outcome.claim_views(brought))
         if workloads:
             lacking += restore_outcome.unavailable(restore_outcome.workload_views(brought))
-        return Pending(f"Completed, and waits for {restore_view.named(lacking)}") if lacking else Done(None, "everything is available")
+        last = f"Completed, and waits for {restore_view.named(lacking)}"
+        return Pending(last) if lacking else Done(None, "everything is available")
 
     step = "Look at what is named here; run the task again to wait on, or give workloads ignore"
     try:
         return wait(looks(), judge, deadline, progress, "prove", target, step)
     except DeadlineOver as over:
-        raise NotProven("prove", target, over.seen, step) from None
+        seen = over.seen if "last seen" in over.seen else f"not done after {deadline.elapsed():.0f} s; last seen: {last or 'Completed'}"
+        raise NotProven("prove", target, seen, step) from None

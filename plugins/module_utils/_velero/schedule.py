@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Definition, Plan, Step, ensure
 from ansible_collections.serverops.circleci.plugins.module_utils._core.difference import merge_patch, patched
-from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import Absent, Forbidden, InputError, NotProven
+from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import Absent, DeadlineOver, Forbidden, InputError, NotProven
 from ansible_collections.serverops.circleci.plugins.module_utils._core.wait import Done, Pending, wait
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import arguments as login
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import resource, session
@@ -312,8 +312,8 @@ class Schedule:
             self._asked_at = deadline.elapsed()
             try:
                 answer = server.ask_once(self.api, self._namespace, deadline)
-            except (Forbidden, Absent):
-                return ""
+            except (Forbidden, Absent, DeadlineOver):
+                return self._said
             self._said = "" if answer else "; Velero's server does not answer"
         return self._said
 

@@ -317,8 +317,8 @@ def test_a_workload_that_does_not_come_up(velero: InstalledVelero, app: Applicat
     until(lambda: "ImagePull" in other.kubectl("get", "pods") or "ErrImage" in other.kubectl("get", "pods"), 60)
     other.backup(name)
     try:
-        options = velero.options(name=name, backup_name=name, namespace_mapping={f"{name}-2": name}, uncovered_volumes="warn", timeout=45)
-        message = refused(options, 60)
+        options = velero.options(name=name, backup_name=name, namespace_mapping={f"{name}-2": name}, uncovered_volumes="warn", timeout=120)
+        message = refused(options, 140)
         assert f"Deployment {name}/app has 0 of 1 pods" in message
         assert "Image" in message
         joined = ensure({**options, "workloads": "ignore"})
