@@ -11,6 +11,7 @@ from typing import Any
 from tests.faults.backups import Backed, BackupCluster
 from tests.faults.cluster import KEY, LOCATION, PERIOD, SECRET, Cluster, Location, Store
 from tests.faults.installation import Installation, Installed
+from tests.faults.restores import Planned, RestoreCluster, Restored, ScheduleCluster
 from tests.faults.snapshots import SECRET as SNAPSHOT_SECRET
 from tests.faults.snapshots import SnapshotCluster, Snapshots
 
@@ -22,7 +23,10 @@ THERE = Snapshots("there", "second")
 RUNNING = Installed("11s", "one", "first")
 KEPT = Backed()
 LONGER = Backed("96h0m0s")
-State = Location | Snapshots | Installed | Backed | None
+BACK = Restored()
+YEARLY = Planned()
+DAILY = Planned("0 3 * * *", "96h0m0s")
+State = Location | Snapshots | Installed | Backed | Restored | Planned | None
 """Of what a scenario is about; None when it is not there."""
 
 
@@ -56,6 +60,10 @@ class Scenario:
             return installation
         if self.module == "velero_backup":
             return BackupCluster(cluster)
+        if self.module == "velero_restore":
+            return RestoreCluster(cluster)
+        if self.module == "velero_schedule":
+            return ScheduleCluster(cluster)
         return SnapshotCluster(cluster) if self.module == "velero_snapshot_location" else cluster
 
     def options(self, namespace: str, store: Store, kubeconfig: str, timeout: int, installation: Installation) -> dict[str, Any]:
@@ -65,7 +73,11 @@ class Scenario:
             return {**login, **(installation.options(self.wanted) if isinstance(self.wanted, Installed) else {"state": "absent"})}
         if self.module == "velero_backup":
             return {**login, **BackupCluster(installation.cluster).options(self.wanted if isinstance(self.wanted, Backed) else None)}
-        if isinstance(self.wanted, (Installed, Backed)):
+        if self.module == "velero_restore":
+            return {**login, **RestoreCluster(installation.cluster).options(self.wanted if isinstance(self.wanted, Restored) else None)}
+        if self.module == "velero_schedule":
+            return {**login, **ScheduleCluster(installation.cluster).options(self.wanted if isinstance(self.wanted, Planned) else None)}
+        if isinstance(self.wanted, (Installed, Backed, Restored, Planned)):
             raise TypeError("the state of an installation is wanted of another module")
         if not self.manages:
             return login
@@ -110,6 +122,14 @@ SCENARIOS = (
     Scenario("backup made", "velero_backup", older=None, before=KEPT, wanted=KEPT),
     Scenario("backup of another kind", "velero_backup", older=LONGER, before=KEPT, wanted=LONGER, fails="A backup cannot be changed"),
     Scenario("remove backup", "velero_backup", older=None, before=KEPT, wanted=None),
+    Scenario("restore", "velero_restore", older=None, before=None, wanted=BACK),
+    Scenario("restored", "velero_restore", older=None, before=BACK, wanted=BACK),
+    Scenario("restore of another kind", "velero_restore", older=None, before=BACK, wanted=Restored("update"), fails="a restore cannot be changed"),
+    Scenario("remove restore", "velero_restore", older=None, before=BACK, wanted=None),
+    Scenario("make schedule", "velero_schedule", older=None, before=None, wanted=YEARLY),
+    Scenario("change schedule", "velero_schedule", older=DAILY, before=YEARLY, wanted=DAILY),
+    Scenario("unchanged schedule", "velero_schedule", older=DAILY, before=YEARLY, wanted=YEARLY),
+    Scenario("remove schedule", "velero_schedule", older=None, before=YEARLY, wanted=None),
     Scenario("info", "velero_info", older=None, before=ONE, wanted=ONE),
     Scenario("install", "velero_install", older=None, before=None, wanted=RUNNING),
     Scenario("installed", "velero_install", older=replace(RUNNING, argument="12s"), before=RUNNING, wanted=RUNNING),

@@ -42,14 +42,20 @@ def as_installed(world: World) -> None:
 
 
 def clean(velero: InstalledVelero, prefix: str = "ways-") -> None:
-    """Remove what begins with the prefix: backups, locations of both kinds, Secrets; and make Velero's own location the default again."""
+    """Remove what begins with the prefix (restores, schedules, backups, locations, Secrets), and make Velero's own location the default again."""
+    # before the backups: what is made from them goes with them
+    for kind in ("restores.velero.io", "schedules.velero.io"):
+        listed: list[dict[str, Any]] = json.loads(velero.bed.kubectl("-n", velero.namespace, "get", kind, "-o", "json"))["items"]
+        names = [item["metadata"]["name"] for item in listed if item["metadata"]["name"].startswith(prefix)]
+        if names:
+            velero.bed.kubectl("-n", velero.namespace, "delete", kind, *names, timeout=120)
     backups: list[dict[str, Any]] = json.loads(velero.bed.kubectl("-n", velero.namespace, "get", "backups.velero.io", "-o", "json"))["items"]
     for name in (item["metadata"]["name"] for item in backups):
         if name.startswith(prefix):
             gone = run("velero_backup", velero.options(name=name, state="absent"))
             assert not gone.failed, gone["msg"]
     for kind in ("backupstoragelocations.velero.io", "volumesnapshotlocations.velero.io", "secrets"):
-        listed: list[dict[str, Any]] = json.loads(velero.bed.kubectl("-n", velero.namespace, "get", kind, "-o", "json"))["items"]
+        listed = json.loads(velero.bed.kubectl("-n", velero.namespace, "get", kind, "-o", "json"))["items"]
         names = [item["metadata"]["name"] for item in listed if item["metadata"]["name"].startswith(prefix)]
         if names:
             velero.bed.kubectl("-n", velero.namespace, "delete", kind, *names)

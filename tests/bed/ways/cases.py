@@ -11,6 +11,16 @@ from typing import Any
 
 from tests.bed.ways import specification
 from tests.bed.ways.backup_cases import BACKUP, BACKUPS, backup_tasks, info_tasks
+from tests.bed.ways.restore_cases import (
+    RESTORE,
+    RESTORES,
+    SCHEDULE,
+    restore_options,
+    schedule_options,
+    tried_lists,
+    tried_restores,
+    tried_schedules,
+)
 from tests.bed.ways.world import DEAD, World
 from tests.plays.in_process import DEFINITIONS
 
@@ -291,9 +301,22 @@ def _backup_cases(world: World) -> Iterator[Case]:
         yield Case(name, BACKUPS, options)
 
 
+def _restore_cases(world: World) -> Iterator[Case]:
+    for module, right, tried in ((RESTORE, restore_options, tried_restores), (SCHEDULE, schedule_options, tried_schedules)):
+        yield from _few_login_cases(module, world, {"name": "ways-never-made", "namespace": world.velero.namespace, "state": "absent"})
+        for name, over, check in tried(world):
+            yield Case(name, module, right(world, f"ways-{name}", **over), check=check)
+        made = right(world, "ways-removed")
+        yield Case("removed", module, world.velero.options(name="ways-removed", state="absent"), before=made)
+    yield from _few_login_cases(RESTORES, world, {"name": "ways-never-made", "namespace": world.velero.namespace})
+    for name, over, _check in tried_lists(world):
+        yield Case(name, RESTORES, world.velero.options(**over))
+
+
 def cases(world: World) -> list[Case]:
     """Return the cases of all modules."""
-    return [*_info_cases(world), *_location_cases(world), *_snapshot_cases(world), *_backup_cases(world), *_install_cases(world)]
+    stored = [*_backup_cases(world), *_restore_cases(world)]
+    return [*_info_cases(world), *_location_cases(world), *_snapshot_cases(world), *stored, *_install_cases(world)]
 
 
 def untried(listed: list[Case]) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.bed.conftest import InstalledVelero
+from tests.bed.ways.backup_cases import wrong_templates
 from tests.bed.ways.world import World
 from tests.plays.in_process import DEFINITIONS
 
@@ -36,39 +37,32 @@ def make_source(velero: InstalledVelero) -> None:
     velero.velero.cli("backup", "create", BACKUP, "--include-namespaces", SOURCE, "--wait", timeout=200)
 
 
-def clean_restores(velero: InstalledVelero) -> None:
-    """Remove the restores and schedules of the cases."""
-    for kind in ("restores", "schedules"):
-        listed: list[dict[str, Any]] = json.loads(velero.bed.kubectl("-n", velero.namespace, "get", f"{kind}.velero.io", "-o", "json"))["items"]
-        names = [item["metadata"]["name"] for item in listed if item["metadata"]["name"].startswith("ways-")]
-        if names:
-            velero.bed.kubectl("-n", velero.namespace, "delete", f"{kind}.velero.io", *names, timeout=120)
-
-
 def restore_options(world: World, name: str, **over: Any) -> dict[str, Any]:
-    """Return the options of a right restore of the small backup."""
-    return world.velero.options(**{"name": name, "backup_name": BACKUP, "namespace_mapping": {SOURCE: COPY}, **over})
+    """Return the options of a right restore of the small backup.
+
+    With a selector: the ConfigMap that Kubernetes puts into every namespace would be there or not, and be warned of or not.
+    """
+    return world.velero.options(**{"name": name, "backup_name": BACKUP, "namespace_mapping": {SOURCE: COPY}, "selector": "app=ways", **over})
 
 
 def schedule_options(world: World, name: str, **over: Any) -> dict[str, Any]:
     """Return the options of a right schedule."""
-    return world.velero.options(**{"name": name, "schedule": "0 3 1 1 *", "included_namespaces": [SOURCE], **over})
+    return world.velero.options(**{"name": name, "schedule": "0 3 1 1 *", "included_namespaces": ["default"], **over})
 
 
 def tried_restores(world: World) -> Iterator[Tried]:
     """Yield what velero_restore is tried with. Most is only checked: what it would do is told, and the guards run."""
     yield "made", {}, False
     yield "some", {"included_namespaces": [SOURCE], "included_resources": ["configmaps"], "labels": {"a": True}, "annotations": {"b": 1}}, False
-    yield "selected", {"selector": "app=ways", "workloads": "ignore", "existing_resource_policy": "update"}, False
+    yield "updating", {"workloads": "ignore", "existing_resource_policy": "update"}, False
     yield "without", {"excluded_namespaces": ["other"], "excluded_resources": ["secrets"], "item_operation_timeout": "1h"}, False
     yield "nobody", {"backup_name": "ways-nobody"}, False
-    yield "absent", {"backup_name": None, "namespace_mapping": None, "state": "absent"}, False
     yield "schedule", {"backup_name": None, "schedule_name": "ways-nobody"}, True
     yield "elsewhere", {"namespace": "ways-nobody"}, True
     for number, value in enumerate((True, False), 1):
         switches = ("restore_volumes", "include_cluster_resources", "preserve_node_ports", "write_sparse_files", "allow_partially_failed")
         yield f"switches-{number}", dict.fromkeys(switches, value), True
-    yield "more", {"or_selectors": ["app=ways", "app=other"], "parallel_files_download": 2, "hooks": {"resources": []}}, True
+    yield "more", {"selector": None, "or_selectors": ["app=ways", "app=other"], "parallel_files_download": 2, "hooks": {"resources": []}}, True
     yield "rules", {"resource_modifier_configmap": "ways-rules", "restore_status": {"included_resources": ["a"], "excluded_resources": ["b"]}}, True
     yield "policies", {"uncovered_volumes": "warn", "excluded_volumes": ["a/*"], "existing_claims": "keep", "workloads": "wait"}, True
     yield "defaults", {"uncovered_volumes": "fail", "existing_claims": "fail", "existing_resource_policy": "none", "state": "present"}, True
@@ -79,7 +73,6 @@ def tried_schedules(world: World) -> Iterator[Tried]:
     yield "made", {"labels": {"a": True}, "annotations": {"b": 1}, "state": "present"}, False
     yield "paused", {"paused": True, "use_owner_references_in_backup": True, "skip_immediately": True}, False
     yield "running", {"paused": False, "use_owner_references_in_backup": False, "skip_immediately": False}, False
-    yield "absent", {"schedule": None, "included_namespaces": None, "state": "absent"}, False
     yield "elsewhere", {"namespace": "ways-nobody"}, True
     yield "wrong-time", {"schedule": "0 3 * * 7"}, False
     yield "nowhere", {"storage_location": "ways-nowhere"}, False
@@ -98,7 +91,7 @@ def tried_templates() -> Iterator[Tried]:
     yield "times", {"ttl": "24h", "csi_snapshot_timeout": "20m", "item_operation_timeout": "2h", "parallel_files_upload": 2}, False
     yield "places", {"storage_location": "default", "volume_snapshot_locations": ["ways-shots"], "resource_policies_configmap": "ways-rules"}, False
     yield "rest", {"data_mover": "velero", "volume_group_snapshot_label_key": "ways", "hooks": {"resources": []}}, False
-    yield "order", {"ordered_resources": {"pods": [f"{SOURCE}/a", f"{SOURCE}/b"]}}, False
+    yield "order", {"ordered_resources": {"pods": ["default/a", "default/b"]}}, False
 
 
 def tried_lists(world: World) -> Iterator[Tried]:
@@ -126,8 +119,8 @@ def bad_restores() -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
     yield "namespace_mapping", {"namespace_mapping": {"a": "Not A Name"}}, ()
     yield "namespace_mapping", {"namespace_mapping": {"a": "c", "b": "c"}}, ()
     yield "selector", {"selector": "a=b=c"}, ()
-    yield "or_selectors", {"or_selectors": ["a=b=c"]}, ()
-    yield "or_selectors", {"selector": "a=b", "or_selectors": ["a=b"]}, ()
+    yield "or_selectors", {"or_selectors": ["a=b=c"]}, ("selector",)
+    yield "or_selectors", {"or_selectors": ["a=b"]}, ()
     yield "item_operation_timeout", {"item_operation_timeout": "long"}, ()
     yield "parallel_files_download", {"parallel_files_download": 0}, ()
     yield "resource_modifier_configmap", {"resource_modifier_configmap": "Not A Name"}, ()
@@ -145,28 +138,7 @@ def bad_schedules() -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
     yield "schedule", {}, ("schedule",)
     for kind in ("labels", "annotations"):
         yield f"{kind}.a", {kind: {"a": {"b": "c"}}}, ()
-    yield from bad_templates()
-
-
-def bad_templates() -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
-    """Yield the same of the options of a backup's template."""
-    for option in ("included_namespaces", "excluded_namespaces"):
-        yield option, {option: ["Not A Name"]}, ()
-    scopes = [f"{word}_{scope}_scoped_resources" for word in ("included", "excluded") for scope in ("cluster", "namespace")]
-    for option in ("included_resources", "excluded_resources", *scopes):
-        yield option, {option: ["not a kind"]}, ()
-    yield "selector", {"selector": "a=b=c"}, ()
-    yield "or_selectors", {"or_selectors": ["a=b=c"]}, ()
-    yield "ordered_resources.pods", {"ordered_resources": {"pods": ["a b"]}}, ()
-    for option in ("ttl", "csi_snapshot_timeout", "item_operation_timeout"):
-        yield option, {option: "long"}, ()
-    for option in ("storage_location", "resource_policies_configmap"):
-        yield option, {option: "Not A Name"}, ()
-    yield "volume_snapshot_locations", {"volume_snapshot_locations": ["Not A Name"]}, ()
-    yield "parallel_files_upload", {"parallel_files_upload": 0}, ()
-    yield "volume_group_snapshot_label_key", {"volume_group_snapshot_label_key": "not a key"}, ()
-    yield "data_mover", {"data_mover": " "}, ()
-    yield "hooks", {"hooks": {"resource": []}}, ()
+    yield from wrong_templates()
 
 
 def bad_lists() -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:

@@ -16,6 +16,7 @@ from tests.bed.ways.audited import clean, writes
 from tests.bed.ways.backup_cases import BACKUP, BACKUPS, SMALL, wrong_backups, wrong_infos
 from tests.bed.ways.both import comparable, ran, task, told
 from tests.bed.ways.cases import INFO, INSTALL, LOCATION, SNAPSHOT
+from tests.bed.ways.restore_cases import RESTORE, RESTORES, SCHEDULE, bad_lists, bad_restores, bad_schedules, restore_options, schedule_options
 from tests.bed.ways.world import World
 from tests.plays import TaskResult
 from tests.plays.in_process import DEFINITIONS
@@ -55,6 +56,12 @@ def base(module: str, world: World) -> dict[str, Any]:
     if module == BACKUP:
         return world.velero.options(name="ways-bad", **{**SMALL, "included_resources": None})
     if module == BACKUPS:
+        return world.velero.options(name="ways-bad")
+    if module == RESTORE:
+        return restore_options(world, "ways-bad")
+    if module == SCHEDULE:
+        return schedule_options(world, "ways-bad")
+    if module == RESTORES:
         return world.velero.options(name="ways-bad")
     return world.velero.location_options("ways-bad") if module == LOCATION else world.velero.options(gather=["storage_locations"])
 
@@ -139,6 +146,9 @@ def by_meaning(module: str, world: World) -> Iterator[tuple[str, dict[str, Any],
         return
     if module in (BACKUP, BACKUPS):
         yield from wrong_backups() if module == BACKUP else wrong_infos()
+        return
+    if module in (RESTORE, RESTORES, SCHEDULE):
+        yield from {RESTORE: bad_restores, RESTORES: bad_lists, SCHEDULE: bad_schedules}[module]()
         return
     config: dict[str, Any] = base(module, world)["config"]
     content = world.velero.credentials
@@ -257,7 +267,7 @@ def bad(module: str, world: World) -> list[Bad]:
     typed = list(by_type(arguments))
     for number, (option, over, left_out) in enumerate((*typed, *by_login(world), *by_meaning(module, world))):
         options = {name: value for name, value in (base(module, world) | over).items() if name not in left_out}
-        found.append(Bad(module, option, options, once=module in (INSTALL, BACKUP, BACKUPS) and number % 5 > 0))
+        found.append(Bad(module, option, options, once=module not in (INFO, LOCATION, SNAPSHOT) and number % 5 > 0))
     return found
 
 

@@ -18,6 +18,7 @@ from tests.bed.ways.audited import as_installed, clean, writes
 from tests.bed.ways.backup_cases import BACKUP
 from tests.bed.ways.both import comparable, ran, task, told
 from tests.bed.ways.cases import INSTALL, LOCATION, SNAPSHOT, Case, cases, untried
+from tests.bed.ways.restore_cases import RESTORE, SCHEDULE, make_source
 from tests.bed.ways.world import World
 from tests.plays import TaskResult
 
@@ -27,6 +28,8 @@ PAIRS = 32
 AS_MODULE = 8
 """Every so many pairs one is run in the module way."""
 SEED = 20261121
+OTHERS = {"backup", "backups", "restore", "restores", "schedule"}
+"""Nouns of results beside those of installations and locations."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def kept(case: Case, result: TaskResult) -> bool:
     """Tell whether a second run has to find everything as asked: a success, and one that may write at all."""
     if case.module == INSTALL:
         return result.status == "ok" and not case.check and "version" in case.options and case.name != "as-it-is"
-    if case.module == BACKUP:
+    if case.module in (BACKUP, RESTORE, SCHEDULE):
         return result.status == "ok" and not case.check and case.options.get("name") != "ways-never-made"
     return case.module in (LOCATION, SNAPSHOT) and result.status == "ok" and case.options["name"] != "ways-never-made"
 
@@ -86,6 +89,7 @@ def both(velero: InstalledVelero, world: World, tmp_path_factory: pytest.TempPat
     for way, other in (("controller", "module"), ("module", "controller")):
         clean(velero)
         as_installed(world)
+        make_source(velero)
         mark = velero.bed.audit_mark()
         first[way] = first_runs(tmp_path_factory.mktemp(f"first-{way}"), listed, way, world.environment)
         written_first[way] = writes(velero, mark, accepted=True)
@@ -130,12 +134,12 @@ def test_results_keep_their_contract(both: Told) -> None:
         for name, result in results.items():
             value = result.result
             if result.status == "ok":
-                assert {"velero", "storage_location", "snapshot_location", "installation", "backup", "backups"} & set(value), told(result)
+                assert {"velero", "storage_location", "snapshot_location", "installation"} & set(value) or OTHERS & set(value), told(result)
             else:
                 assert value["msg"], (way, name)
                 assert "Traceback" not in value["msg"]
                 assert "defect" not in value["msg"], told(result)
-            if name.startswith((LOCATION, SNAPSHOT, INSTALL, f"{BACKUP} ")) and result.status == "ok":
+            if name.startswith((LOCATION, SNAPSHOT, INSTALL, SCHEDULE, f"{BACKUP} ", f"{RESTORE} ")) and result.status == "ok":
                 assert bool(value["requests"]) is value["changed"], told(result)
 
 
