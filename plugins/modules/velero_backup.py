@@ -201,6 +201,10 @@ backup:
       description: Its labels.
       type: dict
       sample: {velero.io/storage-location: default}
+    annotations:
+      description: Its annotations.
+      type: dict
+      sample: {velero.io/resource-timeout: 10m0s}
     items:
       description: How many objects it holds, and of how many.
       type: dict

@@ -19,6 +19,7 @@ from ansible_collections.serverops.circleci.plugins.plugin_utils import _bytecod
 _bytecode.keep()  # what is imported below is found by it
 
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Definition
+from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import manifest
 from ansible_collections.serverops.circleci.plugins.module_utils._velero import (
     backup,
     backup_info,
@@ -37,11 +38,12 @@ ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class ActionModule(Action):
-    """Runs the Velero modules."""
+    """Runs the modules that talk to a cluster."""
 
     definitions: ClassVar[Mapping[str, Definition]] = {
         definition.name: definition
         for definition in (
+            manifest.DEFINITION,
             backup.DEFINITION,
             backup_info.DEFINITION,
             installation.DEFINITION,

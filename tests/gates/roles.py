@@ -45,12 +45,20 @@ class Called:
 
 @dataclass(frozen=True)
 class Role:
-    """A role: the module whose options are its variables, those whose inner options are variables too, and the modules that it loops over."""
+    """A role: the module whose options are its variables, those whose inner options are variables too, and the modules that it loops over.
+
+    own: options of the module that the role gives a meaning of its own, so that they stand in its spec by hand, or that it gives itself.
+    follows: the role whose variables of the login and the namespace count where this role's are not set.
+    reads: modules that it calls besides, with whatever options. module "": a role that calls only such ones.
+    """
 
     name: str
     module: str
     flattened: tuple[str, ...] = ()
     lists: tuple[Called, ...] = ()
+    own: tuple[str, ...] = ()
+    follows: str = ""
+    reads: tuple[str, ...] = ()
 
 
 ROLES = (
@@ -62,6 +70,14 @@ ROLES = (
             Called("velero_storage_location", "velero_storage_locations", ("namespace",), secret="credential.content"),
             Called("velero_snapshot_location", "velero_snapshot_locations", ("namespace",), secret="credential.content"),
         ),
+    ),
+    Role("backup", "velero_backup", own=("state", "name", "newer_than"), follows="velero", reads=("kubernetes_info", "velero_info")),
+    Role(
+        "restore",
+        "velero_restore",
+        own=("state", "name", "backup_name", "schedule_name"),
+        follows="velero",
+        reads=("kubernetes_info", "velero_info", "velero_backup_info", "velero_restore_info"),
     ),
 )
 
@@ -122,13 +138,19 @@ def paths(options: Options, flattened: tuple[str, ...], prefix: str) -> dict[str
 
 def mirrored(role: Role, modules: Mapping[str, Any]) -> Options:
     """The part of a role's argument spec that comes from modules."""
-    options = modules[f"{COLLECTION}.{role.module}"]["doc"]["options"]
+    # a role that only reads has the login options of what it reads by
+    options = modules[f"{COLLECTION}.{role.module or role.reads[0]}"]["doc"]["options"]
     names = paths(options, role.flattened, role.name)
     login = login_options()
     spec: Options = {}
-    for name in [*own_options(role.module), *login]:
+    for name in [*(own_options(role.module) if role.module else ["namespace"]), *login]:
         option = options[name]
-        if name in login:
+        if name in role.own:
+            continue
+        if role.follows and name in {"namespace", *login} - {"timeout"}:
+            kept = {key: value for key, value in specified(option, names).items() if key not in ("default", "required")}
+            spec[f"{role.name}_{name}"] = kept | {"description": [*kept["description"], f"By default what C({role.follows}_{name}) says."]}
+        elif name in login:
             # without a value the module takes its environment variable, and then its default
             kept = {key: value for key, value in specified(option, names).items() if key != "default"}
             after = [f"The modules' own default is V({str(option['default']).lower()})."] if option.get("default") is not None else []
@@ -280,7 +302,7 @@ def handed_over(folder: Path) -> dict[str, set[str]]:
     waiting: list[Any] = [task for path in sorted((folder / "tasks").glob("*.yml")) for task in yaml.safe_load(path.read_text())]
     while waiting:
         task = waiting.pop()
-        waiting += task.get("block") or []
+        waiting += [inner for part in ("block", "rescue", "always") for inner in task.get(part) or []]
         for key, value in {**task, **(task.get("module_defaults") or {})}.items():
             if key.startswith((f"{COLLECTION}.", f"group/{COLLECTION}.")):
                 found.setdefault(key.removeprefix(f"{COLLECTION}."), set()).update(value)
@@ -292,8 +314,11 @@ def not_handed_over(role: Role, folder: Path, modules: Mapping[str, Any]) -> Ite
     handed = handed_over(folder)
     login = set(login_options())
     wanted = {f"group/{COLLECTION}.all": login}
-    for module in (role.module, *(called.module for called in role.lists)):
+    for module in (*([role.module] if role.module else []), *(called.module for called in role.lists)):
         wanted[module] = set(modules[f"{COLLECTION}.{module}"]["doc"]["options"]) - login
+    for module in role.reads:
+        known = modules[f"{COLLECTION}.{module}"]["doc"]["options"]
+        yield from (f"tasks: {module} has no option {option}" for option in sorted(handed.pop(module, set()) - set(known)))
     for name in sorted(set(wanted) | set(handed)):
         for option in sorted(wanted.get(name, set()) ^ handed.get(name, set())):
             yield f"tasks: {name} is {'not ' if option in wanted.get(name, set()) else ''}given {option}"

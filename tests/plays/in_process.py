@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context, Definition, perform
+from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import manifest
 from ansible_collections.serverops.circleci.plugins.module_utils._velero import (
     backup,
     backup_info,
@@ -29,6 +30,7 @@ from ansible_collections.serverops.circleci.plugins.plugin_utils._action import 
 DEFINITIONS: dict[str, Definition] = {
     definition.name: definition
     for definition in (
+        manifest.DEFINITION,
         backup.DEFINITION,
         backup_info.DEFINITION,
         installation.DEFINITION,

@@ -53,7 +53,7 @@ def _selected(options: Mapping[str, Any], item: Mapping[str, Any]) -> bool:
     )
 
 
-_KEPT = ("name", "namespace", "creationTimestamp", "uid", "labels")
+_KEPT = ("name", "namespace", "creationTimestamp", "uid", "labels", "annotations")
 
 
 def _slim(item: Document) -> Document:

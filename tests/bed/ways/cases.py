@@ -24,6 +24,7 @@ from tests.bed.ways.restore_cases import (
 from tests.bed.ways.world import DEAD, World
 from tests.plays.in_process import DEFINITIONS
 
+KUBERNETES = "kubernetes_info"
 INFO, LOCATION, SNAPSHOT, INSTALL = "velero_info", "velero_storage_location", "velero_snapshot_location", "velero_install"
 
 
@@ -102,6 +103,19 @@ def _info_cases(world: World) -> Iterator[Case]:
     yield Case("everything", INFO, world.velero.options())
     yield Case("namespace-nobody", INFO, world.velero.options(namespace="ways-nobody"))
     yield Case("namespace-wrong", INFO, world.velero.options(namespace="Not A Name"))
+
+
+def _kubernetes_cases(world: World) -> Iterator[Case]:
+    secret = {"kind": "Secret", "namespace": world.velero.namespace, "name": "cloud-credentials"}
+    yield from _few_login_cases(KUBERNETES, world, {"objects": [secret | {"name": "ways-never-made"}]})
+    login = world.velero.login
+    yield Case("objects-missing", KUBERNETES, {**login, "objects": [secret | {"name": "ways-absent"}, secret | {"namespace": "ways-nobody"}]})
+    for kind in DEFINITIONS[KUBERNETES].arguments["objects"]["options"]["kind"]["choices"]:
+        yield Case(f"kind-{kind.lower()}", KUBERNETES, {**login, "objects": [{"kind": kind, "namespace": "default"}]})
+    yield Case("selected", KUBERNETES, {**login, "objects": [{"kind": "Secret", "namespace": "default", "selector": "ways=nobody"}]})
+    yield Case("selector-wrong", KUBERNETES, {**login, "objects": [{"kind": "Secret", "namespace": "default", "selector": "a=(b"}]})
+    review = {"verb": "create", "group": "velero.io", "resource": "backups", "namespace": world.velero.namespace}
+    yield Case("access", KUBERNETES, {**login, "access": [review, {"verb": "list", "resource": "pods"}]})
 
 
 def location_values(world: World) -> dict[str, list[dict[str, Any]]]:
@@ -316,7 +330,8 @@ def _restore_cases(world: World) -> Iterator[Case]:
 def cases(world: World) -> list[Case]:
     """Return the cases of all modules."""
     stored = [*_backup_cases(world), *_restore_cases(world)]
-    return [*_info_cases(world), *_location_cases(world), *_snapshot_cases(world), *stored, *_install_cases(world)]
+    read = [*_kubernetes_cases(world), *_info_cases(world)]
+    return [*read, *_location_cases(world), *_snapshot_cases(world), *stored, *_install_cases(world)]
 
 
 def untried(listed: list[Case]) -> list[str]:

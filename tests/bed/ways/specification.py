@@ -43,5 +43,6 @@ def tried(arguments: Mapping[str, Any], options: Mapping[str, Any], above: str =
         yield above + given
         yield above + name
         yield from (f"{above}{name}={item}" for item in (value if isinstance(value, list) else [value]) if isinstance(item, (str, bool)))
-        if spec.get("options") and isinstance(value, Mapping):
-            yield from tried(spec["options"], value, f"{above}{name}.")
+        for item in value if isinstance(value, list) else [value]:
+            if spec.get("options") and isinstance(item, Mapping):
+                yield from tried(spec["options"], item, f"{above}{name}.")

@@ -15,7 +15,7 @@ from tests.bed.ways import specification
 from tests.bed.ways.audited import clean, writes
 from tests.bed.ways.backup_cases import BACKUP, BACKUPS, SMALL, wrong_backups, wrong_infos
 from tests.bed.ways.both import comparable, ran, task, told
-from tests.bed.ways.cases import INFO, INSTALL, LOCATION, SNAPSHOT
+from tests.bed.ways.cases import INFO, INSTALL, KUBERNETES, LOCATION, SNAPSHOT
 from tests.bed.ways.restore_cases import RESTORE, RESTORES, SCHEDULE, bad_lists, bad_restores, bad_schedules, restore_options, schedule_options
 from tests.bed.ways.world import World
 from tests.plays import TaskResult
@@ -48,6 +48,8 @@ class Bad:
 
 def base(module: str, world: World) -> dict[str, Any]:
     """Return the options of a right task."""
+    if module == KUBERNETES:
+        return {**world.velero.login, "objects": [{"kind": "Secret", "namespace": "default", "name": "ways-bad"}]}
     if module == SNAPSHOT:
         return world.velero.snapshot_options("ways-bad")
     if module == INSTALL:
@@ -76,7 +78,7 @@ def required_around(arguments: Mapping[str, Any], path: str) -> dict[str, Any]:
     """Return values for the required options beside an inner one."""
     outer, _dot, inner = path.partition(".")
     beside = arguments[outer].get("options") or {}
-    return {name: "ways" for name, spec in beside.items() if spec.get("required") and name != inner}
+    return {name: (spec.get("choices") or ["ways"])[0] for name, spec in beside.items() if spec.get("required") and name != inner}
 
 
 def by_type(arguments: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
@@ -91,11 +93,13 @@ def by_type(arguments: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any],
             wrong = "perhaps"
         elif spec.get("type") == "list":
             wrong = {"no": "list"}
+        outer, _dot, inner = path.partition(".")
+        several = bool(inner) and arguments[outer].get("type") == "list"
         if wrong is not None:
-            yield path, nested(path, wrong, around), ()
+            over = nested(path, wrong, around)
+            yield path, {name: [value] for name, value in over.items()} if several else over, ()
         if spec.get("required"):
-            outer, _dot, inner = path.partition(".")
-            yield (path, {outer: around}, ()) if inner else (path, {}, (outer,))
+            yield (path, {outer: [around] if several else around}, ()) if inner else (path, {}, (outer,))
 
 
 def by_login(world: World) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
@@ -138,6 +142,9 @@ def by_login(world: World) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...
 
 def by_meaning(module: str, world: World) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
     """Yield (option, options to set, options to leave out) of values that have the right type and cannot work."""
+    if module == KUBERNETES:
+        yield from by_meaning_of_a_reading()
+        return
     yield "namespace", {"namespace": "Not A Name"}, ()
     if module == INFO:
         return
@@ -178,6 +185,16 @@ def by_meaning(module: str, world: World) -> Iterator[tuple[str, dict[str, Any],
     yield "object_storage_ca_cert", {"object_storage_ca_cert": "no certificate"}, ()
     yield "validation_frequency", {"validation_frequency": "often"}, ()
     yield "backup_sync_period", {"backup_sync_period": "-1m"}, ()
+
+
+def by_meaning_of_a_reading() -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
+    """Yield the same for kubernetes_info."""
+    entry = {"kind": "Secret", "namespace": "default", "name": "ways-bad"}
+    question = {"verb": "list", "group": "apps", "resource": "deployments", "namespace": "default"}
+    for name, value in (("namespace", "Not A Name"), ("name", "a/b"), ("selector", "a=b")):
+        yield f"objects.{name}", {"objects": [entry | {name: value}]}, ()
+    for name, value in (("verb", "LIST"), ("group", "a/b"), ("resource", "a/b"), ("namespace", "*")):
+        yield f"access.{name}", {"access": [question | {name: value}]}, ()
 
 
 def by_meaning_of_an_installation(world: World) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:

@@ -111,7 +111,7 @@ def test_every_option_has_a_case(world: World) -> None:
 def test_an_option_without_a_case_is_noticed(world: World) -> None:
     """Without the cases that try an option it is reported: the check above can fail."""
     listed = [case for case in cases(world) if "prefix" not in case.options and "context" not in case.options]
-    assert untried(listed)[:1] == ["velero_info: context"]
+    assert untried(listed)[:1] == ["kubernetes_info: context"]
     assert "velero_storage_location: prefix" in untried(listed)
 
 
@@ -134,7 +134,7 @@ def test_results_keep_their_contract(both: Told) -> None:
         for name, result in results.items():
             value = result.result
             if result.status == "ok":
-                assert {"velero", "storage_location", "snapshot_location", "installation"} & set(value) or OTHERS & set(value), told(result)
+                assert {"objects", "velero", "storage_location", "snapshot_location", "installation"} & set(value) or OTHERS & set(value), told(result)
             else:
                 assert value["msg"], (way, name)
                 assert "Traceback" not in value["msg"]
