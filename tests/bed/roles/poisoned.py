@@ -58,7 +58,7 @@ def stateful_set(name: str, address: str, claims: int = 1) -> Object:
 def objects(address: str) -> list[Object]:
     """Return what is put into the namespace. address: of the counter."""
     app = {"app": "database"}  # the labels of the set that may be restored
-    run = {"terminationGracePeriodSeconds": 0, "containers": [container("main", calling("deployment", address))]}
+    template = {"metadata": {"labels": app}, "spec": {"terminationGracePeriodSeconds": 0, "containers": [container("main", calling("deployment", address))]}}
     once = {"restartPolicy": "OnFailure", "containers": [container("main", calling("cron-job", address, "{call}; true"))]}
     backend = {"service": {"name": "outside", "port": {"number": 80}}}
 
