@@ -164,11 +164,11 @@ velero:
           type: list
           elements: dict
     schedules:
-      description: The schedules, with what the server says of each. With O(gather=schedules).
+      description:
+        - The schedules as RV(serverops.circleci.velero_schedule#module:schedule), with the time of the next run.
+        - With O(gather=schedules).
       type: list
       elements: dict
-      sample:
-        - {name: nightly, phase: Enabled, schedule: 0 1 * * *, paused: false, last_backup: "2026-11-28T01:00:00Z", validation_errors: []}
     last_drill:
       description: What came of the last drill, none when there was none. With O(gather=last_drill).
       type: dict

@@ -79,6 +79,8 @@ ROLES = (
         follows="velero",
         reads=("kubernetes_info", "velero_info", "velero_backup_info", "velero_restore_info"),
     ),
+    Role("drill", "", follows="velero", reads=("velero_info", "velero_backup_info", "velero_restore")),
+    Role("status", "", follows="velero", reads=("velero_info", "velero_backup_info")),
 )
 
 

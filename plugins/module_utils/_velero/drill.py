@@ -42,7 +42,8 @@ def plan(raw: Mapping[str, Any]) -> dict[str, Any]:
     obstacles = []
     for there in raw.get("there") or []:
         if (there.get("metadata", {}).get("labels") or {}).get("serverops.circleci/drill") != "scratch":
-            obstacles.append(f"namespace {namespace} exists and was not made by a drill, so it is not touched: name another one in drill_namespace")
+            what = f"namespace {namespace} exists and was not made by a drill, so it is not touched"
+            obstacles.append(f"{what}: name another one in drill_scratch_namespace")
     installations = raw.get("velero") or []
     if not installations:
         obstacles.append(f"there is no Velero in namespace {raw.get('velero_namespace')}: run the playbook velero.yml")

@@ -18,7 +18,7 @@ from ansible_collections.serverops.circleci.plugins.module_utils._core.errors im
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import arguments as login
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import resource, session
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes.objects import Api
-from ansible_collections.serverops.circleci.plugins.module_utils._velero import location_options, location_view, server
+from ansible_collections.serverops.circleci.plugins.module_utils._velero import location_options, location_view, schedule_view, server
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **login.ARGUMENTS,
@@ -230,19 +230,6 @@ def _unfinished(api: Api, kind: resource.Resource, namespace: str) -> list[dict[
     return found
 
 
-def _schedule_view(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schedule with what the server says of it."""
-    spec, status = item.get("spec") or {}, item.get("status") or {}
-    return {
-        "name": item["metadata"]["name"],
-        "phase": status.get("phase") or "New",
-        "schedule": spec.get("schedule"),
-        "paused": bool(spec.get("paused")),
-        "last_backup": status.get("lastBackup"),
-        "validation_errors": status.get("validationErrors") or [],
-    }
-
-
 def _last_drill(api: Api, namespace: str, context: Context) -> dict[str, Any] | None:
     """Return the record of the last drill, or None when there is none or none that can be read."""
     kept = api.get(resource.CONFIG_MAP, namespace, DRILL_RECORD)
@@ -305,7 +292,7 @@ def entry(
     if "unfinished" in gather:
         found["unfinished"] = {"backups": backups, "restores": restores}
     if "schedules" in gather:
-        found["schedules"] = [_schedule_view(item) for item in schedules]
+        found["schedules"] = [schedule_view.shown(item, api.server_time()) for item in schedules]
     if "last_drill" in gather:
         found["last_drill"] = _last_drill(api, namespace, context)
     return found

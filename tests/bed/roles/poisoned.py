@@ -58,7 +58,8 @@ def stateful_set(name: str, address: str, claims: int = 1) -> Object:
 def objects(address: str) -> list[Object]:
     """Return what is put into the namespace. address: of the counter."""
     app = {"app": "database"}  # the labels of the set that may be restored
-    template = {"metadata": {"labels": app}, "spec": {"terminationGracePeriodSeconds": 0, "containers": [container("main", calling("deployment", address))]}}
+    run = {"terminationGracePeriodSeconds": 0, "containers": [container("main", calling("deployment", address))]}
+    template = {"metadata": {"labels": app}, "spec": run}
     once = {"restartPolicy": "OnFailure", "containers": [container("main", calling("cron-job", address, "{call}; true"))]}
     backend = {"service": {"name": "outside", "port": {"number": 80}}}
 
@@ -76,7 +77,7 @@ def objects(address: str) -> list[Object]:
             "apps/v1",
             "Deployment",
             "database-exporter",
-            spec={"selector": {"matchLabels": app}, "template": {"metadata": {"labels": app}, "spec": run}},
+            spec={"selector": {"matchLabels": app}, "template": template},
         ),
         kind("batch/v1", "CronJob", "caller", spec={"schedule": "* * * * *", "jobTemplate": {"spec": {"template": {"spec": once}}}}),
         kind("v1", "Service", "outside", spec={"type": "LoadBalancer", "selector": app, "ports": [{"port": 80}]}),
