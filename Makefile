@@ -10,7 +10,7 @@ endif
 GATES := $(PYTHON) -m tests.gates
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-full lint unit bench faults bed bed-down demo lock generated
+.PHONY: help setup test test-full lint unit bench faults bed bed-down demo demo-down lock generated
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,8 +42,11 @@ bed: ## start Kubernetes with Velero on this machine and say how to use it (root
 bed-down: ## stop it and leave nothing behind (root)
 	@$(PYTHON) -m tests.bed.driver down
 
-demo: ## start the bed, put Velero on it and ask our velero_info what is there (root)
+demo: ## back up an installation, lose the whole cluster, restore it on a new one, and prove it (root)
 	@$(GATES) demo
+
+demo-down: ## stop the demo's bed and leave nothing behind (root)
+	@$(GATES) demo-down
 
 generated: ## write anew what is made of the modules' documentation: argument specs and READMEs of the roles
 	@$(GATES) generated

@@ -5,7 +5,8 @@
 
 Usage: python3 -m tests.gates [--list] NAME...
 A name is a gate or a set of gates (lint, units, test, test-full); `setup` only makes the environments, `lock` pins
-them anew, `generated` writes anew what is made of documentation, `demo` shows the bed and leaves it running.
+them anew, `generated` writes anew what is made of documentation, `demo` shows it all on a bed that it leaves
+running, `demo-down` ends that one.
 """
 
 from __future__ import annotations
@@ -267,10 +268,12 @@ def main(names: list[str]) -> int:
             program = ("-m", f"ansible_collections.{stage.COLLECTION}.tests.gates.roles", str(machine.ROOT))
             where, known = stage.copy(tree), environments.variables(ready, tree)
             return subprocess.run([str(ready.interpreter), *program], cwd=where, env=known, check=False).returncode
-    if names == ["demo"]:
+    if names in (["demo"], ["demo-down"]):
         preflight(bed=True)
         ready = environments.everything(say, names=("dev",))["dev"]
-        command = as_root([str(ready.interpreter), "-m", "tests.demo"], environments.variables(ready, machine.ROOT))
+        command = as_root(
+            [str(ready.interpreter), "-m", "tests.demo", *(["--down"] if names == ["demo-down"] else [])], environments.variables(ready, machine.ROOT)
+        )
         return subprocess.run(command, cwd=machine.ROOT, env=environments.variables(ready, machine.ROOT), check=False).returncode
     gates = chosen(names)
     preflight(bed=any(gate.name in ON_BED for gate in gates))
