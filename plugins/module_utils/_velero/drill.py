@@ -92,7 +92,7 @@ def _waits_for(pod: Mapping[str, Any]) -> str:
             if waiting.get("reason") and waiting["reason"] != "PodInitializing":
                 code = f", it ended with {ended['exitCode']}" if "exitCode" in ended else ""
                 return f"{container.get('name')}: {waiting['reason']} {waiting.get('message') or ''}".strip() + code
-            if kind == "initContainerStatuses" and state.get("running"):
+            if kind == "initContainerStatuses" and "running" in state:
                 return f"its init container {container.get('name')} has not ended"
     for condition in status.get("conditions") or []:
         if condition.get("status") != "True" and condition.get("message"):

@@ -35,8 +35,8 @@ PROGRAMS = {
     "umount": "mount",
     "ldd": "libc-bin",
 }
-#: What the tests on the bed need besides: a real remote host on loopback, and a look at every program that is started.
-TEST_PROGRAMS = {"sshd": "openssh-server", "ssh": "openssh-client", "strace": "strace"}
+#: What the tests on the bed need besides: a real remote host on loopback, a look at every program that is started, and pictures of the status page.
+TEST_PROGRAMS = {"sshd": "openssh-server", "ssh": "openssh-client", "strace": "strace", "chromium": "chromium"}
 #: Services that their packages start and that nobody here wants: the bed and its tests run their own.
 SERVICES = {"etcd-server": "etcd", "containerd": "containerd", "openssh-server": "ssh"}
 GIB = 1 << 30

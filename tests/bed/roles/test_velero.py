@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,11 +18,12 @@ import yaml
 
 from tests.bed.driver import READ_VERBS, Bed
 from tests.bed.driver.velero import DEFAULT_PLUGINS, IMAGES_OF, PLUGIN_IMAGES
+from tests.bed.roles import book
+from tests.bed.roles.book import ours, told
 from tests.bed.ways import canaries
-from tests.plays import CORES, Played, command, recorded, variables
+from tests.plays import CORES, Played
 
 ROOT = Path(__file__).resolve().parents[3]
-BOOK = ROOT / "playbooks" / "velero.yml"
 VARIANTS = {
     "aws": ("aws", ()),
     "gcp by key": ("gcp", ()),
@@ -36,38 +36,9 @@ LIGHT = {"requests": {"cpu": "", "memory": ""}, "limits": {"cpu": "", "memory": 
 """Several Veleros fit on a small node only when they ask for nothing."""
 
 
-def run_book(
-    home: Path, inventory: str, extra: Mapping[str, Any], *arguments: str, files: tuple[str, ...] = (), core: str = "newest", timeout: float = 600
-) -> Played:
-    """Run the playbook with an inventory; extra: variables that take precedence over it, in a file of mode 0600."""
-    home.mkdir(exist_ok=True)
-    given = home / "extra.json"
-    given.touch(0o600)
-    given.write_text(json.dumps(extra))
-    record = home / "results.jsonl"
-    record.unlink(missing_ok=True)
-    chosen = [part for file in (*files, f"@{given}") for part in ("-e", file)]
-    done = subprocess.run(
-        command(core, BOOK, ["-i", str(ROOT / "inventories" / inventory), *chosen, *arguments]),
-        env=variables(core, home, {"SERVEROPS_RECORD": str(record)}),
-        cwd=home,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    return Played(done.returncode, done.stdout, done.stderr, recorded(record))
-
-
-def ours(played: Played) -> list[dict[str, Any]]:
-    """Return the results of the collection's own tasks, items of loops one by one."""
-    return [result.result for result in played.results if "ran" in result.result]
-
-
-def told(played: Played) -> str:
-    """Return the end of what a play printed."""
-    return (played.stdout + played.stderr)[-3000:]
+def run_book(home: Path, inventory: str, extra: Mapping[str, Any], *arguments: str, **keywords: Any) -> Played:
+    """Run the playbook with an inventory; extra: variables that take precedence over it."""
+    return book.run_book("velero", home, inventory, extra, *arguments, **keywords)
 
 
 @dataclass(frozen=True)

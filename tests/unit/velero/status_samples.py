@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,7 +28,7 @@ def backup(name: str, hours_ago: float, **over: Any) -> dict[str, Any]:
     volumes = [
         {
             "namespace": "circleci-server",
-            "pod": claim.split("-", 1)[1],
+            "pod": re.sub("^(redis-data|datadir|data)-", "", claim),
             "volume": claim.split("-", 1)[0],
             "claim": claim,
             "method": "fs_backup",
