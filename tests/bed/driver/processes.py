@@ -59,8 +59,8 @@ def kill(pid: int, start: int | None, number: int = signal.SIGKILL) -> bool:
     """Send a signal to exactly this process (start as start_time gives it); False when it is gone."""
     try:
         handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return False
+    except (ProcessLookupError, FileNotFoundError):
+        return False  # newer kernels answer "no such file" for one that ends just now
     try:
         if start is None or start_time(pid) != start:
             return False
