@@ -23,7 +23,7 @@ from typing import Any
 
 from tests.bed.conftest import InstalledVelero, installed, started
 from tests.bed.driver import Bed
-from tests.bench import installing, plays
+from tests.bench import backups, installing, plays
 from tests.plays.in_process import run
 
 BUILD = Path(os.environ.get("SERVEROPS_BUILD") or Path(__file__).resolve().parents[2] / "build")
@@ -104,6 +104,23 @@ def rows(found: dict[str, list[float]]) -> list[dict[str, Any]]:
     ]
 
 
+def backed_up(velero: InstalledVelero, repetitions: int) -> list[dict[str, Any]]:
+    """Return the numbers of backups with their goals."""
+    lags = [backups.lag(velero, number) for number in range(repetitions)]
+    say(f"lag between Velero's end and the task's: {', '.join(f'{value:.2f} s' for value in lags)}")
+    again = backups.again(velero)
+    young = [again() for _unused in range(repetitions)]
+    say(f"a backup that is new enough: {', '.join(f'{took:.2f} s with {count} requests' for took, count in young)}")
+    cost = {0: backups.reading(velero.bed, backups.EMPTY)}
+    with backups.many(velero.bed) as fill:
+        for count in (backups.FEW, backups.MANY):
+            fill(count)
+            cost[count] = backups.reading(velero.bed, backups.NAMESPACE)
+    for count, one in cost.items():
+        say(f"{count} backups read: {one['seconds']:.2f} s, {one['megabytes']:.0f} MiB, {one['requests']:.0f} requests")
+    return backups.rows(lags, cost, young)
+
+
 def main() -> int:
     """Measure; 0 when every goal is reached."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
@@ -117,6 +134,7 @@ def main() -> int:
         with locations(installed(bed, "1.17.2")) as names:
             say(f"{len(names)} locations ready ({time.monotonic() - began:.0f} s, load {' '.join(f'{value:.1f}' for value in os.getloadavg())})")
             found = measured(installed(bed, "1.17.2"), names, repetitions)
+        table = rows(found) + installing.rows(made, idle) + backed_up(installed(bed, "1.17.2"), repetitions)
     say(f"\n  {'play':<36}{'median':>10}{'least':>10}{'most':>10}")
     for name, took in {**made, **idle, **found}.items():
         say(f"  {name:<36}{statistics.median(took):>8.2f} s{min(took):>8.2f} s{max(took):>8.2f} s")
@@ -124,7 +142,6 @@ def main() -> int:
     for what in ("ping", "velero_info", "k8s_info"):
         say(f"  one more {what:<19}{1000 * slope(found, what):>8.0f} ms")
     say("")
-    table = rows(found) + installing.rows(made, idle)
     reached = True
     for row in table:
         good = row["value"] >= row["goal"] if row["better"] == "higher" else row["value"] <= row["goal"]

@@ -30,7 +30,9 @@ from tests.bench.plays import NotMeasuredError
 from tests.plays.in_process import run
 
 MANY, FEW = 10_000, 1_000
-NAMESPACE = "bench-backups"
+NAMESPACE = f"bench-backups-{os.getpid()}"
+EMPTY = "bench-no-backups"
+"""A namespace that nobody makes."""
 LARGEST_LAG, MOST_MEMORY, STEEPEST = 0.3, 60, 1.5
 """Goals: seconds after Velero's end, MiB above a run without backups, times as long per backup as with a tenth of them."""
 WRITERS = 8

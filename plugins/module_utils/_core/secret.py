@@ -183,11 +183,14 @@ class Mask:
         return "".join([*pieces, text[done:]])
 
     def value(self, value: Any) -> Any:
-        """Replace in every string and every key of a JSON value."""
+        """Replace in every string and every key of a JSON value. What has nothing to replace is returned as it is, since results may be long."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {self.value(name): self.value(item) for name, item in value.items()}
+            made = {self.value(name): self.value(item) for name, item in value.items()}
+            kept = isinstance(value, dict) and len(made) == len(value)
+            return value if kept and all(name in value and value[name] is item for name, item in made.items()) else made
         if isinstance(value, (list, tuple)):
-            return [self.value(item) for item in value]
+            items = [self.value(item) for item in value]
+            return value if isinstance(value, list) and all(one is other for one, other in zip(value, items, strict=True)) else items
         return value

@@ -8,6 +8,7 @@ Private to this collection; may change without notice.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -109,11 +110,16 @@ def find(options: Mapping[str, Any], context: Context) -> Document:
     if "volumes" in gather and found and not few:
         copies = _copies(api, namespace, {volume_copies.label_value(item["metadata"]["name"]): item["metadata"]["name"] for item in found})
     reader = Reader(api, context, namespace, options["excluded_volumes"], from_store=few or "results" in gather)
-    now = api.server_time() if found else None
-    entries = []
-    for item in found:
-        known = copies.get(item["metadata"]["name"], []) if copies is not None else None
-        entries.append(backup_view.shown(item, reader.details(item, gather, known), now or api.server_time()))
+    entries: list[Document] = []
+    templates: dict[str, Document] = {}
+    found.reverse()
+    while found:
+        # what was read goes as its entry is made, and equal templates are one: there may be thousands
+        item = found.pop()
+        known = copies.pop(item["metadata"]["name"], []) if copies is not None else None
+        entry = backup_view.shown(item, reader.details(item, gather, known), api.server_time())
+        entry["template"] = templates.setdefault(json.dumps(entry["template"], sort_keys=True), entry["template"])
+        entries.append(entry)
     return {"changed": False, "backups": entries, "trend": backup_trend.of(entries)}
 
 

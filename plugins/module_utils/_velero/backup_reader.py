@@ -48,6 +48,8 @@ class Reader:
     from_store: bool = True
     locations: Mapping[str, Document] | None = None
     _store: Store | None = field(default=None, init=False)
+    _namespaces: dict[str, str] | None = field(default=None, init=False)
+    _volumes: dict[str, Document] | None = field(default=None, init=False)
     _live: dict[tuple[str, ...], coverage.Live] = field(default_factory=dict, init=False)
 
     @property
@@ -76,7 +78,7 @@ class Reader:
         status = backup.get("status") or {}
         troubled = bool(status.get("errors")) or phase == "PartiallyFailed"
         if "results" in wanted or (troubled and asked.store is not None):
-            results = backup_view.results_in_words(asked.fetch("BackupResults").json())
+            results = backup_view.results_in_words(asked.json("BackupResults"))
         if "log" in wanted:
             log = _tail(asked.fetch("BackupLog"))
         gone = asked.gone if phase == "Completed" else ""
@@ -91,7 +93,7 @@ class Reader:
         self, backup: Mapping[str, Any], copies: list[volume_copies.Volume], asked: _Asked
     ) -> tuple[coverage.Coverage, list[volume_copies.Volume]]:
         spec = backup.get("spec") or {}
-        scope = coverage.listed(asked.fetch("BackupResourceList").json()) if asked.store is not None else None
+        scope = coverage.listed(asked.json("BackupResourceList")) if asked.store is not None else None
         live: coverage.Live | None = None
         if scope is None:
             live = self.live(spec)
@@ -123,9 +125,9 @@ class Reader:
                 str((item.get("spec") or {}).get("volumeName")): (str(item["metadata"].get("namespace")), str(item["metadata"]["name"]))
                 for item in live.claims or ()
             }
-            found += volume_copies.of_native_snapshots(asked.fetch("BackupVolumeSnapshots").json(), claims)
+            found += volume_copies.of_native_snapshots(asked.json("BackupVolumeSnapshots"), claims)
         if status.get("csiVolumeSnapshotsCompleted"):
-            found += volume_copies.of_csi_snapshots(asked.fetch("CSIBackupVolumeSnapshots").json())
+            found += volume_copies.of_csi_snapshots(asked.json("CSIBackupVolumeSnapshots"))
         return found, {}
 
     def live(self, spec: Mapping[str, Any]) -> coverage.Live:
@@ -139,14 +141,12 @@ class Reader:
     def _read_live(self, where: tuple[str, ...]) -> coverage.Live:
         claims = self._all(resource.PERSISTENT_VOLUME_CLAIM, where)
         pods = self._all(resource.POD, where)
-        volumes = self._all(resource.PERSISTENT_VOLUME, ("",)) if claims else ()
-        namespaces = self._all(resource.NAMESPACE, ("",), metadata_only=True)
-        return coverage.Live(
-            claims,
-            pods,
-            {item["metadata"]["name"]: item for item in volumes or ()},
-            {item["metadata"]["name"]: str(item["metadata"].get("creationTimestamp") or "") for item in namespaces or ()},
-        )
+        if self._namespaces is None:
+            found = self._all(resource.NAMESPACE, ("",), metadata_only=True)
+            self._namespaces = {item["metadata"]["name"]: str(item["metadata"].get("creationTimestamp") or "") for item in found or ()}
+        if claims and self._volumes is None:
+            self._volumes = {item["metadata"]["name"]: item for item in self._all(resource.PERSISTENT_VOLUME, ("",)) or ()}
+        return coverage.Live(claims, pods, self._volumes or {}, self._namespaces)
 
     def _all(self, kind: resource.Resource, where: tuple[str, ...], *, metadata_only: bool = False) -> tuple[Document, ...] | None:
         try:
@@ -164,6 +164,15 @@ class _Asked:
     location: str
     unreached: str | None = None
     gone: str = ""
+
+    def json(self, kind: str) -> Any:
+        """Return a document of the backup as JSON, None when there is none."""
+        fetched = self.fetch(kind)
+        document = fetched.json()
+        if fetched.data is not None and document is None:
+            # something else answers at the store's address
+            self.unreached = self.unreached or f"what the store's address gave as {kind} is no JSON"
+        return document
 
     def fetch(self, kind: str) -> Fetched:
         """Return a document of the backup; remembers why not."""

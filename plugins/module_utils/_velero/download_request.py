@@ -44,6 +44,9 @@ READ_WITHIN = 20.0
 LARGEST = 256 * 1024 * 1024
 """Bytes of one unpacked document at most."""
 CHUNK = 65536
+LARGEST_ERROR = 16384
+MISSING = ("NoSuchKey", "BlobNotFound")
+"""Codes by which S3 and Google Cloud Storage, and Azure, say that there is no such object."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ class Store:
         limit = min(READ_WITHIN, max(0.5, self.api.transport.deadline.remaining()))
         try:
             with contextlib.closing(_opened(url, location, limit)) as response:
-                if response.status == 404:
+                if response.status == 404 and _says_missing(response.read(LARGEST_ERROR, decode_content=True)):
                     return Fetched(None, f"the store at {host} does not have it", missing=True)
                 if response.status != 200:
                     return Fetched(None, f"the store at {host} answered with status {response.status}")
@@ -146,6 +149,15 @@ class Store:
             return Fetched(None, self.unreached[host])
         except (ValueError, zlib.error) as error:
             return Fetched(None, f"what the store at {host} gave is no readable document ({error})")
+
+
+def _says_missing(body: bytes) -> bool:
+    """Tell whether the body of a 404 is that of an object store without the object.
+
+    A bare 404 proves nothing: a private address of the store may belong to something else where the task runs (seen: a gateway that
+    answers for the whole network).
+    """
+    return any(f"<Code>{code}</Code>".encode() in body for code in MISSING)
 
 
 def _innermost(error: BaseException) -> BaseException:

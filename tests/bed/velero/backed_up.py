@@ -126,9 +126,18 @@ class Application:
         )
         self.in_node(sys.executable, "-c", script)
 
+    @property
+    def bucket(self) -> str:
+        """Return the bucket of the default location."""
+        return str(((self.velero.location("default") or {})["spec"]["objectStorage"])["bucket"])
+
+    def stored(self, name: str) -> list[str]:
+        """Return what the bucket has of a backup."""
+        return sorted(key for key in self.velero.bed.s3.keys(self.bucket) if f"backups/{name}/" in key)
+
     def empty_store(self, name: str) -> None:
         """Remove a backup from the bucket, as somebody with an S3 browser would."""
-        shutil.rmtree(self.velero.bed.s3.path(self.velero.bucket, f"backups/{name}"))
+        shutil.rmtree(self.velero.bed.s3.path(self.bucket, f"backups/{name}"))
 
 
 def meanwhile(options: dict[str, Any], harm: Callable[[], None], module: str = "velero_backup") -> Ran:

@@ -338,7 +338,7 @@ def test_bucket_emptied(app: Application, name: str) -> None:
 def test_name_taken_in_the_bucket(app: Application, name: str) -> None:
     """A name that the store knows and the cluster does not: the right sentence, and removing the record keeps what is stored."""
     good(app.options(name))
-    stored = sorted(key for key in app.velero.bed.s3.keys(app.velero.bucket) if key.startswith(f"backups/{name}/"))
+    stored = app.stored(name)
     assert stored
     app.kubectl("delete", "backups.velero.io", name)
     message = refused(app.options(name), 30)
@@ -347,7 +347,7 @@ def test_name_taken_in_the_bucket(app: Application, name: str) -> None:
     gone = good(app.velero.options(name=name, state="absent"))
     assert [line.split()[0] for line in gone.written] == ["DELETE"]
     assert any("another backup of this name" in warning for warning in gone.warnings)
-    assert sorted(key for key in app.velero.bed.s3.keys(app.velero.bucket) if key.startswith(f"backups/{name}/")) == stored
+    assert app.stored(name) == stored
     app.wait_phase(name, "Completed", seconds=90)
 
 
@@ -424,7 +424,7 @@ def test_removed_for_good(velero: InstalledVelero, app: Application, name: str) 
         assert app.backup(name) is None
         left = app.kubectl("get", "restores.velero.io,deletebackuprequests.velero.io", "-o", "name")
         assert name not in left
-        assert not [key for key in velero.bed.s3.keys(velero.bucket) if f"/{name}/" in key]
+        assert app.stored(name) == []
         mark = velero.bed.audit_mark()
         again = good(velero.options(name=name, state="absent"))
         assert not again["changed"]
@@ -446,6 +446,8 @@ def test_not_removed(velero: InstalledVelero, app: Application, name: str) -> No
 
     made = meanwhile(options, remove)
     assert not made.failed, made["msg"]
+    assert made["backup"]["unreached"], "this location has no address for outside of the cluster"
+    assert made["backup"]["coverage"] == "partly"
     assert "Velero still works on it (phase InProgress)" in refusals[0]
     try:
         assert not run("velero_storage_location", velero.location_options(location, access_mode="ReadOnly")).failed

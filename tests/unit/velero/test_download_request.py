@@ -82,7 +82,9 @@ def test_packed_and_plain(store: Store) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "rest", "missing", "words"),
     [
-        (404, b"<Error>NoSuchKey</Error>", {}, True, "does not have it"),
+        (404, b"<Error><Code>NoSuchKey</Code><Message>gone</Message></Error>", {}, True, "does not have it"),
+        (404, b"", {}, False, "answered with status 404"),
+        (404, b"<Error><Code>NoSuchBucket</Code></Error>", {}, False, "answered with status 404"),
         (403, b"", {}, False, "status 403"),
         (200, gzip.compress(TEXT)[:-9], {}, False, "it is cut"),
         (200, gzip.compress(TEXT), {"closes": True}, False, "not reachable"),
