@@ -108,6 +108,10 @@ class Reader:
             copies = copies + [volume for volume in more if not _has(copies, volume)]
         if _left(scope, copies):
             live = live or self.live(spec)
+            snapshots = _snapshots_counted(backup)
+            if snapshots and (asked.store is None or asked.unreached):
+                why = asked.unreached or "the store was not read"
+                scope = coverage.Scope((), coverage.UNKNOWN, f"{why}, and of which claims it has {snapshots} snapshots stands there alone")
         return (
             coverage.judge(scope, copies, live or coverage.Live(), excluded_volumes=self.excluded_volumes, skipped=skipped, spec=spec),
             copies,
@@ -185,6 +189,12 @@ class _Asked:
         elif fetched.data is None and not fetched.missing and "does not offer" not in fetched.reason:
             self.unreached = self.unreached or fetched.reason
         return fetched
+
+
+def _snapshots_counted(backup: Mapping[str, Any]) -> int:
+    """Return how many snapshots Velero counts of a backup; of which volumes stands in the store."""
+    status = backup.get("status") or {}
+    return sum(int(status.get(name) or 0) for name in ("volumeSnapshotsCompleted", "csiVolumeSnapshotsCompleted"))
 
 
 def _left(scope: coverage.Scope, copies: list[volume_copies.Volume]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Context
-from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import InputError
+from ansible_collections.serverops.circleci.plugins.module_utils._core.errors import Forbidden, InputError
 from ansible_collections.serverops.circleci.plugins.module_utils._velero import backup_info
 from ansible_collections.serverops.circleci.tests.unit.velero.backup_twin import VeleroTwin
 
@@ -97,6 +97,30 @@ def test_another_cluster(velero_twin: VeleroTwin, find: Any) -> None:
     (entry,) = find()["backups"]
     assert entry["good"] is None
     assert "namespace app is not there" in entry["verdict"]
+
+
+def test_snapshots(velero_twin: VeleroTwin, find: Any) -> None:
+    """Of which claim a snapshot is stands in the store; without it nobody knows, and with it they count."""
+    velero_twin.backup("one", 300, (), status={"volumeSnapshotsAttempted": 1, "volumeSnapshotsCompleted": 1})
+    velero_twin.stored[("BackupVolumeInfos", "one")] = [
+        {"pvcName": "data", "pvcNamespace": "app", "backupMethod": "NativeSnapshot", "result": "succeeded", "nativeSnapshotInfo": {}}
+    ]
+    (entry,) = find(name="one")["backups"]
+    assert (entry["good"], [volume["method"] for volume in entry["volumes"]]) == (True, ["snapshot"])
+    velero_twin.backup("two", 200)
+    unknown = find()["backups"][1]
+    assert unknown["good"] is None
+    assert "1 snapshots" in unknown["verdict"]
+    velero_twin.reachable = False
+    assert find(name="one")["backups"][0]["good"] is None
+
+
+def test_not_allowed_to_see_copies(velero_twin: VeleroTwin, find: Any) -> None:
+    velero_twin.backup("one", 300)
+    velero_twin.backup("two", 200)
+    velero_twin.forbidden = {"podvolumebackups"}
+    with pytest.raises(Forbidden):
+        find()
 
 
 def test_uncovered(velero_twin: VeleroTwin, find: Any) -> None:
