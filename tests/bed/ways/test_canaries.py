@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.bed.ways.audited import clean
+from tests.bed.ways.backup_cases import BACKUP, BACKUPS, SMALL
 from tests.bed.ways.both import WAYS, hosts
 from tests.bed.ways.canaries import Seen, watch
 from tests.bed.ways.cases import INFO, INSTALL, LOCATION, SNAPSHOT
@@ -96,6 +97,9 @@ def plays(nest: Nest, way: str) -> list[dict[str, Any]]:
     shots = {name: value for name, value in world.velero.snapshot_options("ways-canary").items() if name != "kubeconfig"}
     shot = secret | {"name": "ways-canary-shot"}
     installed = {name: value for name, value in world.install_options().items() if name not in ("kubeconfig", "credential")}
+    backup, backups = f"serverops.circleci.{BACKUP}", f"serverops.circleci.{BACKUPS}"
+    small_of_info = {"namespace": world.velero.namespace, "name": "ways-canary", "timeout": 60}
+    small = small_of_info | SMALL
     listed: list[tuple[str, dict[str, Any]]] = [
         ("predicted", {location: valid | inline | {"credential": secret}, "check_mode": True}),
         ("made", {location: valid | inline | {"credential": secret}}),
@@ -136,6 +140,9 @@ def plays(nest: Nest, way: str) -> list[dict[str, Any]]:
         ),
         ("another password", {install: installed | inline | {"repository_password": "{{ repository_password }}"}}),
         ("no credentials file for the server", {install: installed | inline | {"credential": {"content": "{{ broken_credentials }}"}}}),
+        ("backup made", {backup: small | inline | {"name": "ways-canary"}}),
+        ("backup read", {backups: small_of_info | {"kubeconfig": "{{ by_token }}", "proxy": "{{ proxy }}", "gather": ["volumes", "results", "log"]}}),
+        ("backup of a wrong login", {backup: direct | {"api_key": "{{ wrong_api_key }}", "name": "ways-canary", "state": "absent"}}),
         ("unknown option", {location: valid | inline | {"credential": secret, "colour": "{{ token }}"}}),
         ("wrong type", {location: valid | inline | {"timeout": "{{ token }}", "api_key": "{{ token }}"}}),
     ]
@@ -172,9 +179,9 @@ def test_nowhere(nest: Nest, way: str, home: Path) -> None:
     assert {line["result"]["ran"] for line in ours.values()} == {way}
     outcome = {name: line["status"] for name, line in ours.items()}
     good = {"predicted", "made", "made again", "read by token", "service account", "installed as it is", "installed anew"}
-    good |= {"snapshots predicted", "snapshots made", "snapshots changed"}
+    good |= {"snapshots predicted", "snapshots made", "snapshots changed", "backup made", "backup read"}
     assert outcome == {name: "ok" if name in good else "failed" for name in outcome}, [line["result"].get("msg") for line in ours.values()]
-    assert len(outcome) == 23
+    assert len(outcome) == 26
     assert "execve(" in seen.texts["process arguments"]
     assert [name for name in seen.texts if name.startswith("file facts")], "the facts were not kept, so nothing was looked at"
     assert seen.leaks(nest.canaries) == []
