@@ -146,15 +146,21 @@ class RestoreWait:
         if begun and since and since > begun:
             text = f"Velero's server was started anew at {validation.shown_time(since)}, and {version} never ends what it had begun before"
             raise NotProven("restore", self.target, text, step)
-        agents = [pod for label in AGENTS for pod in self._pods(label)]
-        stuck = [item for item in self.volumes if item["phase"] == "InProgress"]
-        since = started_at(agents)
-        if stuck and begun and since and since > begun:
-            names = restore_view.named(restore_view.volume_name(item) for item in stuck)
-            text = (
-                f"a node agent was started anew at {validation.shown_time(since)}, and {version} never ends volumes that it had begun before: {names}"
-            )
-            raise NotProven("restore", self.target, text, step)
+        for item in self.volumes:
+            since = started_at(self._agents_of(item)) if item["phase"] == "InProgress" else None
+            if begun and since and since > begun:
+                name = restore_view.volume_name(item)
+                text = f"its node agent was started anew at {validation.shown_time(since)}, and {version} never ends what it had begun before: {name}"
+                raise NotProven("restore", self.target, text, step)
+
+    def _agents_of(self, volume: Mapping[str, Any]) -> Sequence[Document]:
+        """Return the pods of the node agent on the node of a volume's pod."""
+        try:
+            pod = self.api.get(resource.POD, str(volume["namespace"]), str(volume["pod"])) or {}
+        except OperationError:
+            return ()
+        node = (pod.get("spec") or {}).get("nodeName")
+        return [agent for label in AGENTS for agent in self._pods(label) if (agent.get("spec") or {}).get("nodeName") == node]
 
     def _held_up(self, seen: Document) -> str:
         """Return what an answering server may wait for: another restore, or a node without an agent."""
