@@ -42,6 +42,8 @@ _DESCRIPTORS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+ZONED = ("TZ=", "CRON_TZ=")
+"""How an expression with a time zone begins."""
 _ZONE = re.compile(r"(?:CRON_)?TZ=(\S*)(?:\s+(.*))?", re.DOTALL)
 _NUMBER = re.compile(r"\+?[0-9]{1,9}")
 

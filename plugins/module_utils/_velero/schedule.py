@@ -106,10 +106,25 @@ class Schedule:
             return Observed(namespace_exists=False, backups=backups)
         if found is not None and not self._differing(found):
             return Observed(schedule=found, backups=backups)
+        self._check_zone()
         fields = crd_fields.read(self.api, resource.SCHEDULE, self._namespace)
         wanted = self.options.get("storage_location")
         location = self.api.get(resource.BACKUP_STORAGE_LOCATION, self._namespace, wanted) if wanted else None
         return Observed(True, True, found, backups, fields, self._missing_namespaces(), str(wanted) if wanted and location is None else "")
+
+    def _check_zone(self) -> None:
+        """Refuse a time zone that the server that runs does not know. Only then it has to be asked for its release."""
+        text = str(self.options.get("schedule") or "")
+        if not text.startswith(cron.ZONED):
+            return
+        try:
+            answer = server.ask_once(self.api, self._namespace, self.api.transport.deadline)
+        except (Forbidden, Absent):
+            return
+        try:
+            cron.parse(text, server.minor_version(answer[0]) if answer else None)
+        except ValueError as error:
+            raise InputError("schedule", f"{text!r}: {error}, and {(answer or ('',))[0]} is installed", "Write the times in UTC") from None
 
     def _has_namespace(self) -> bool:
         try:
