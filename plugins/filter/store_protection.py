@@ -50,7 +50,7 @@ options:
     elements: str
     default: []
   files:
-    description: Path of each file that is a proof, to the time of its last change in seconds since 1970, none when it is not there.
+    description: Path of each file that is a proof, to the time of its last change in seconds since 1970, none or empty when it is not there.
     type: dict
     default: {}
   now:
@@ -93,12 +93,14 @@ def store_protection(
     inside: Mapping[str, str] | None = None,
     volumes: Iterable[Mapping[str, Any]] = (),
     escrowed: Iterable[str] = (),
-    files: Mapping[str, float | None] | None = None,
+    files: Mapping[str, Any] | None = None,
     now: float = 0,
 ) -> list[dict[str, Any]]:
     """Return one entry per store."""
+    # a template has no other way to say that a file is not there
+    at = {path: None if changed in (None, "") else float(changed) for path, changed in (files or {}).items()}
     try:
-        return stores.protection(required, declared, inside or {}, list(volumes), escrowed, files or {}, float(now))
+        return stores.protection(required, declared, inside or {}, list(volumes), escrowed, at, float(now))
     except (ValueError, KeyError, TypeError) as error:
         raise AnsibleFilterError(f"store_protection: {error}") from error
 

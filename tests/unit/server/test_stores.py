@@ -77,6 +77,11 @@ def test_a_proof_that_is_not_there() -> None:
     assert "file /gone, is not there" in entry["verdict"]
 
 
+def test_a_template_says_by_an_empty_text_that_a_file_is_not_there() -> None:
+    (entry,) = FilterModule().filters()["store_protection"]([], declared=[store(proof={"file": "/gone"})], files={"/gone": ""}, now=NOW)
+    assert not entry["good"]
+
+
 def test_a_store_without_a_proof_counts_and_says_so() -> None:
     entry = found([], declared=[store(proof={"accepted": "made anew at any time"})])["object_storage"]
     assert entry["good"]
