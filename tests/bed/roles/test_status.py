@@ -106,15 +106,8 @@ def test_a_location_that_is_lost_is_broken(proven: InstalledVelero, tmp_path: Pa
         text = json.dumps({"spec": {"objectStorage": {"bucket": bucket}}})
         proven.bed.kubectl("-n", "velero", "patch", "backupstoragelocations.velero.io", "default", "--type", "merge", "-p", text)
         phase = "Available" if bucket == proven.bucket else "Unavailable"
-        proven.bed.kubectl(
-            "-n",
-            "velero",
-            "wait",
-            f"--for=jsonpath={{.status.phase}}={phase}",
-            "backupstoragelocations.velero.io/default",
-            "--timeout=60s",
-            timeout=70,
-        )
+        wanted = ("wait", f"--for=jsonpath={{.status.phase}}={phase}", "backupstoragelocations.velero.io/default", "--timeout=60s")
+        proven.bed.kubectl("-n", "velero", *wanted, timeout=70)
 
     patch("no-such-bucket")
     try:
