@@ -46,19 +46,26 @@ def plain(value: Any) -> Any:
     return "".join(value) if isinstance(value, str) else str(value)
 
 
-LEFT_OUT = re.compile(r"\{\{ *([A-Za-z_]\w*)(?:\['([^']+)'\])? *\| *default\(omit\) *\}\}")
-"""An option that a role hands over as "{{ variable | default(omit) }}", or "{{ variable['name'] | default(omit) }}"."""
+DIRECT = re.compile(r"\{\{ *([A-Za-z_]\w*)(?:\['([^']+)'\])?( *\| *default\(omit\))? *\}\}")
+"""How a role hands over an option: "{{ variable }}", "{{ variable['name'] }}", each also with "| default(omit)"."""
 
 
-def left_out(value: Any, variables: Mapping[str, Any]) -> bool:
-    """Tell whether an option's template is known to leave it out, because there is no such variable. False also where only the template tells."""
-    found = LEFT_OUT.fullmatch(value) if isinstance(value, str) else None
+def looked_up(value: Any, variables: Mapping[str, Any]) -> list[Any] | None:
+    """Return what an option's template stands for, in a list that is empty when it leaves the option out; None when only the template tells."""
+    found = DIRECT.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        return False
-    name, inner = found.groups()
+        return None
+    name, inner, optional = found.groups()
     if name not in variables:
-        return inner is None
-    return inner is not None and isinstance(variables[name], Mapping) and inner not in variables[name]
+        return [] if optional and inner is None else None
+    there = variables[name]
+    if inner is not None:
+        if not isinstance(there, Mapping):
+            return None
+        if inner not in there:
+            return [] if optional else None
+        there = there[inner]
+    return None if isinstance(there, str) and "{" in there else [there]
 
 
 def run_program(argv: Sequence[str], seconds: float) -> Finished:
@@ -81,15 +88,18 @@ class Action(ActionBase):
     def finalize_task_arg(cls, *args: Any) -> Any:
         """Return the value of an option (name, template, templar, context); called by ansible-core 2.19 and newer.
 
-        A role hands over each option of a module, most of them left out, and a template takes a millisecond to be compiled. The hook is not
-        yet a promise of ansible-core: without it, or with other arguments, the templates are compiled.
+        A role hands over each option of a module, most of them left out, and a template takes a millisecond to be compiled, for each item of a
+        loop anew. The hook is not yet a promise of ansible-core: without it, or with other arguments, the templates are compiled.
         """
         from ansible.errors import AnsibleValueOmittedError
         from ansible.template import is_trusted_as_template
 
-        if len(args) > 2 and left_out(args[1], args[2].available_variables) and is_trusted_as_template(args[1]):
+        found = looked_up(args[1], args[2].available_variables) if len(args) == 4 and is_trusted_as_template(args[1]) else None
+        if found is None:
+            return super().finalize_task_arg(*args)
+        if not found:
             raise AnsibleValueOmittedError
-        return super().finalize_task_arg(*args)
+        return super().finalize_task_arg(args[0], found[0], *args[2:])
 
     def why_module(self, task_vars: Mapping[str, Any]) -> str:
         """Return why the task has to run as a module; empty when the controller process is the same thing."""

@@ -280,43 +280,59 @@ def test_the_given_options_are_not_touched() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "known"),
+    ("value", "found"),
     [
-        ("{{ there | default(omit) }}", False),
-        ("{{ nowhere | default(omit) }}", True),
-        ("{{nowhere|default(omit)}}", True),
-        ("{{ nowhere['x'] | default(omit) }}", False),
-        ("{{ item['x'] | default(omit) }}", False),
-        ("{{ item['y'] | default(omit) }}", True),
-        ("{{ text['y'] | default(omit) }}", False),
-        ("{{ nowhere | default('') }}", False),
-        ("{{ nowhere | default(omit) }} ", False),
-        ("{{ nowhere | string | default(omit) }}", False),
-        ("{{ omit }}", False),
-        (5, False),
-        (None, False),
+        ("{{ there | default(omit) }}", [None]),
+        ("{{ there }}", [None]),
+        ("{{ nowhere }}", None),
+        ("{{ nowhere | default(omit) }}", []),
+        ("{{nowhere|default(omit)}}", []),
+        ("{{ nowhere['x'] | default(omit) }}", None),
+        ("{{ item['x'] | default(omit) }}", [1]),
+        ("{{ item['x'] }}", [1]),
+        ("{{ item['y'] | default(omit) }}", []),
+        ("{{ item['y'] }}", None),
+        ("{{ item['t'] | default(omit) }}", None),
+        ("{{ text['y'] | default(omit) }}", None),
+        ("{{ text | default(omit) }}", None),
+        ("{{ nowhere | default('') }}", None),
+        ("{{ there | default(omit) }} ", None),
+        ("{{ there | string | default(omit) }}", None),
+        ("{{ omit }}", None),
+        (5, None),
+        (None, None),
     ],
 )
-def test_what_is_known_to_be_left_out_without_a_template(value: Any, known: bool) -> None:
-    assert _action.left_out(value, {"there": None, "item": {"x": 1}, "text": "{{ other }}"}) is known
+def test_what_an_option_stands_for_without_a_template(value: Any, found: list[Any] | None) -> None:
+    assert _action.looked_up(value, {"there": None, "item": {"x": 1, "t": "{{ nowhere }}"}, "text": "{{ other }}"}) == found
 
 
-def test_options_that_are_left_out_by_this_ansible_core() -> None:
-    """As its own templates would: left out, given, and taken as it stands what is not trusted to be a template."""
-    variables = {"there": "x", "item": {"x": "y"}}
-    texts = ["{{ nowhere | default(omit) }}", "{{ item['z'] | default(omit) }}", "{{ there | default(omit) }}", "{{ item['x'] | default(omit) }}"]
+def test_options_are_what_the_templates_of_this_ansible_core_make_of_them() -> None:
+    """Left out, given, with templates inside, undefined inside; what is not trusted to be a template stays as it stands."""
     try:
         from ansible._internal._templating._engine import TemplateEngine
         from ansible.errors import AnsibleValueOmittedError
         from ansible.template import trust_as_template
     except ImportError:  # ansible-core before 2.19 does not ask the action
-        assert [_action.left_out(text, variables) for text in texts] == [True, True, False, False]
+        assert not hasattr(_action.ActionBase, "finalize_task_arg")
         return
+    trusted = trust_as_template("{{ there }}-")
+    variables = {
+        "there": "x", "item": {"x": "y", "t": trusted, "n": None}, "list": [trusted, {"k": trusted}], "t": trusted,
+        "undefined": trust_as_template("{{ nowhere }}"), "number": 5, "text": "{{ there }}",
+    }  # fmt: skip
     engine = TemplateEngine(variables=variables)
-    for text in texts[:2]:
-        with pytest.raises(AnsibleValueOmittedError):
-            engine.template(trust_as_template(text))
-        with pytest.raises(AnsibleValueOmittedError):
-            Action.finalize_task_arg("option", trust_as_template(text), engine, None)
-    assert [Action.finalize_task_arg("option", trust_as_template(text), engine, None) for text in texts[2:]] == ["x", "y"]
-    assert Action.finalize_task_arg("option", texts[0], engine, None) == texts[0]
+
+    def outcome(value: Any, make: Any) -> Any:
+        try:
+            return make(value)
+        except AnsibleValueOmittedError:
+            return "left out"
+        except Exception as error:  # noqa: BLE001  the kind is compared
+            return type(error)
+
+    names = [*variables, "nowhere", "item['x']", "item['t']", "item['n']", "item['z']", "nowhere['z']", "number['z']"]
+    for text in (f"{{{{ {name}{default} }}}}" for name in names for default in ("", " | default(omit)")):
+        for value in (text, trust_as_template(text)):
+            ours = outcome(value, lambda value: Action.finalize_task_arg("option", value, engine, None))
+            assert types(plain(ours)) == types(plain(outcome(value, engine.template))), text
