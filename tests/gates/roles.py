@@ -203,7 +203,7 @@ def specification_text(role: Role, modules: Mapping[str, Any], there: Options) -
     options = {name: {**own.get(name, {}), **value} if set(value) == {"options"} else value for name, value in wanted.items()}
     options |= {name: value for name, value in own.items() if name not in options}
     whole = {"argument_specs": {"main": {**{key: value for key, value in main.items() if key != "options"}, "options": joined(options)}}}
-    return HEADER + yaml.dump(whole, Dumper=Dumper, sort_keys=False, width=120, allow_unicode=True)
+    return HEADER + yaml.dump(whole, Dumper=Dumper, sort_keys=False, width=100, allow_unicode=True)
 
 
 MARKUP = (
