@@ -24,6 +24,7 @@ from tests.bed.velero.restoring import Application
 from tests.bed.ways import canaries
 from tests.plays import CORES, Played, environment, variables
 
+pytestmark = pytest.mark.timeout(900)  # each runs several plays
 NAMESPACE = "role-backup"
 PASSWORD = "the password of the escrow"
 KEYSET = "keyset-of-the-role-backup-0123456789"
