@@ -9,6 +9,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.bed.driver import Bed
 from tests.bed.driver.velero import DEFAULT_PLUGINS, IMAGES_OF, PLUGIN_IMAGES
 from tests.plays import environment, variables
@@ -16,13 +18,14 @@ from tests.plays import environment, variables
 ROOT = Path(__file__).resolve().parents[3]
 NAMESPACE = "velero-molecule"
 ACTIONS = 5
-"""What the scenario velero does: syntax, check, converge, idempotence, verify."""
+"""What each scenario does: syntax, check, converge, idempotence, verify."""
 GOES_TOO = "The further storage locations molecule-read-only go too, and nothing in a bucket brings them back."
 """What the removal at the end warns of: the scenario's second location."""
 
 
+@pytest.mark.timeout(600)
 def test_every_scenario(bed: Bed, tmp_path: Path) -> None:
-    """molecule test --all ends well, with every action of the scenario velero, and the namespace is gone afterwards."""
+    """molecule test --all ends well, with every action of each scenario, and the namespace is gone afterwards."""
     bed.import_images(*IMAGES_OF["1.17.2"], PLUGIN_IMAGES["aws"])
     bed.s3.make_bucket("molecule")
     env = {
@@ -44,7 +47,7 @@ def test_every_scenario(bed: Bed, tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=280,
+        timeout=560,
         check=False,
     )
     text = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
@@ -52,11 +55,11 @@ def test_every_scenario(bed: Bed, tmp_path: Path) -> None:
     # the recap, one line per scenario
     assert re.findall(r"^(\w+) +: actions=(\d+) +successful=(\d+) +disabled=0 +skipped=0 +missing=0 +failed=0", text, re.MULTILINE) == [
         ("default", "1", "1"),
-        ("velero", str(ACTIONS), str(ACTIONS)),
+        *((scenario, str(ACTIONS), str(ACTIONS)) for scenario in ("backup", "restore", "velero")),
         ("default", "1", "1"),
     ], text[-4000:]
     # check mode on an empty cluster has something to say; of the real runs only the removal has: what goes with the namespace
-    _before, begun, real = text.partition("[velero > converge] Executing")
+    _before, begun, real = text.partition("[backup > converge] Executing")
     assert begun
     assert re.findall(r"\[WARNING\]: (.*)", real) == [GOES_TOO]
     assert "No inventory was parsed" not in text
