@@ -70,7 +70,9 @@ class Restore:
     context: Context
     # whether this task made it: what it comes to is then told by the proof
     made: bool = field(default=False, init=False)
+    # what was found out about backups, and the server's version and trouble, each once for the task
     _details: dict[str, backup_view.Details] = field(default_factory=dict, init=False)
+    _answer: tuple[str | None, str] | None = field(default=None, init=False)
 
     @property
     def _name(self) -> str:
@@ -161,7 +163,9 @@ class Restore:
         location = self.api.get(resource.BACKUP_STORAGE_LOCATION, self._namespace, backup_view.storage_location(backup) or "default")
         version, trouble = self._ask_server()
         readable = not trouble and ((location or {}).get("status") or {}).get("phase") == "Available"
-        details = self._details.get(name) or self._reader(from_store=readable).details(backup)
+        if name not in self._details:
+            self._details[name] = self._reader(from_store=readable).details(backup)
+        details = self._details[name]
         copies = tuple(details.volumes)
         claims = {(str(item["namespace"]), str(item["claim"])) for item in (*copies, *details.coverage.uncovered) if item["claim"]}
         claims |= {(key.partition("/")[0], key.partition("/")[2]) for key in (*details.coverage.excluded, *details.coverage.unbound)}
@@ -204,7 +208,12 @@ class Restore:
         return {restore_options.target_of(spec, source) for source in sources if "*" not in source and restore_options.takes_namespace(spec, source)}
 
     def _ask_server(self) -> tuple[str | None, str]:
-        """Return the version of Velero's server, and what is wrong when it does not answer."""
+        """Return the version of Velero's server, and what is wrong when it does not answer. Asked once for the task."""
+        if self._answer is None:
+            self._answer = self._asked()
+        return self._answer
+
+    def _asked(self) -> tuple[str | None, str]:
         try:
             answer = server.ask_once(self.api, self._namespace, self.api.transport.deadline)
         except Forbidden:

@@ -234,6 +234,9 @@ class Schedule:
         about = merge_patch(self._metadata_wanted(), metadata)
         if about:
             patch["metadata"] = about
+        if metadata.get("resourceVersion"):
+            # one that arrives late must not undo what was written since
+            patch["metadata"] = {**about, "resourceVersion": metadata["resourceVersion"]}
         after = patched(schedule, patch)
         if spec and self._looks_again(observed) and not after["spec"].get("paused"):
             # its answer to the change is then seen: it writes Enabled or FailedValidation
