@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +14,28 @@ import pytest
 from tests.bed.conftest import InstalledVelero
 from tests.gates import examples
 from tests.plays import CORES, play, tasks_of
+
+
+NAMESPACE, SCHEDULE, BACKUP = "circleci-server", "nightly", "nightly-first"
+"""What EXAMPLES back up and restore."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installation(velero: InstalledVelero) -> Iterator[None]:
+    """A namespace without volumes, and a backup of it by a schedule; gone afterwards with what EXAMPLES made of it."""
+    kubectl, cli = velero.bed.kubectl, velero.velero.cli
+    made = not kubectl("get", "namespace", NAMESPACE, "--ignore-not-found", "-o", "name").strip()
+    if made:
+        about = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": NAMESPACE}, "data": {"colour": "blue"}}
+        kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": [about, settings]}))
+    cli("schedule", "create", SCHEDULE, "--schedule", "0 3 1 1 *", "--include-namespaces", NAMESPACE)
+    cli("backup", "create", BACKUP, "--from-schedule", SCHEDULE, "--wait", timeout=200)
+    yield
+    kubectl("-n", velero.namespace, "delete", "schedules.velero.io", SCHEDULE, "--ignore-not-found")
+    # its restores go with it
+    cli("backup", "delete", BACKUP, "--confirm")
+    kubectl("delete", "namespace", "drill", *([NAMESPACE] if made else []), "--ignore-not-found", "--timeout=120s", timeout=130)
 
 
 def example_plays() -> list[Any]:
@@ -31,6 +55,7 @@ def variables(velero: InstalledVelero) -> dict[str, Any]:
         "region": velero.bed.s3.region,
         "s3_url": velero.bed.s3.endpoint_inside,
         "credentials_file": velero.credentials,
+        "backup": BACKUP,
     }
 
 
