@@ -15,7 +15,6 @@ from tests.bed.conftest import InstalledVelero
 from tests.gates import examples
 from tests.plays import CORES, play, tasks_of
 
-
 NAMESPACE, SCHEDULE, BACKUP = "circleci-server", "nightly", "nightly-first"
 """What EXAMPLES back up and restore."""
 
