@@ -113,16 +113,24 @@ def find(options: Mapping[str, Any], context: Context) -> Document:
         copies = _copies(api, namespace, {volume_copies.label_value(item["metadata"]["name"]): item["metadata"]["name"] for item in found})
     reader = Reader(api, context, namespace, options["excluded_volumes"], from_store=few or "results" in gather)
     entries: list[Document] = []
-    templates: dict[str, Document] = {}
+    shared: dict[str, Any] = {}
     found.reverse()
     while found:
-        # what was read goes as its entry is made, and equal templates are one: there may be thousands
+        # what was read goes as its entry is made, and what is equal in several is kept once: there may be thousands
         item = found.pop()
         known = copies.pop(item["metadata"]["name"], []) if copies is not None else None
         entry = backup_view.shown(item, reader.details(item, gather, known), api.server_time())
-        entry["template"] = templates.setdefault(json.dumps(entry["template"], sort_keys=True), entry["template"])
-        entries.append(entry)
+        entries.append({name: _shared(value, shared) for name, value in entry.items()})
     return {"changed": False, "backups": entries, "trend": backup_trend.of(entries)}
+
+
+def _shared(value: Any, known: dict[str, Any]) -> Any:
+    """Return a text or a small mapping that is equal to one of those before as that very one."""
+    if isinstance(value, str):
+        return known.setdefault(value, value)
+    if isinstance(value, dict):
+        return known.setdefault(json.dumps(value, sort_keys=True), value)
+    return value
 
 
 def _check(options: Mapping[str, Any]) -> None:

@@ -48,7 +48,8 @@ class _Watcher:
     name: str
     uid: str
     text: str = ""
-    phase: str = ""
+    told: tuple[str, float | None] = ("", None)
+    volumes: str = ""
     looked: float | None = None
     trouble: str = ""
     troubled: float | None = None
@@ -66,20 +67,18 @@ class _Watcher:
             return Done(phase, f"phase {phase}")
         if phase == backup_view.DELETING or "deletionTimestamp" in seen["metadata"]:
             raise NotProven("make", self._target, "somebody deletes it", "Look who does, and run the task again")
-        if phase != self.phase or self.looked is None or now - self.looked >= LOOK_EVERY:
+        if self.looked is None:
+            self.looked, self.troubled = now, now - TROUBLE_EVERY / 2
+        elif now - self.looked >= LOOK_EVERY:
+            self.looked = now
             self._look(seen, phase, now)
-        return Pending(self.text + self.trouble)
+        return Pending(self._words(seen, phase) + self.volumes + self.trouble)
 
     def _look(self, seen: Mapping[str, Any], phase: str, now: float) -> None:
-        """Look how far it is, and now and then what holds it up. At the end of the task's time what was seen before stands."""
-        first = self.looked is None
-        self.phase, self.looked = phase, now
-        self.text = self.text or f"phase {phase}"
+        """Look how far the volumes are, and now and then what holds it up. At the end of the task's time what was seen before stands."""
         try:
-            self.text = self._words(seen, phase)
-            if first:
-                self.troubled = now - TROUBLE_EVERY / 2
-            elif self.troubled is None or now - self.troubled >= TROUBLE_EVERY:
+            self.volumes = self._volumes(phase)
+            if self.troubled is None or now - self.troubled >= TROUBLE_EVERY:
                 self.troubled, self.trouble = now, self._trouble(seen, phase)
         except DeadlineOver:
             return
@@ -106,17 +105,22 @@ class _Watcher:
             return []
 
     def _words(self, seen: Mapping[str, Any], phase: str) -> str:
+        """Return how far it is by the backup itself; the numbers stand still between two looks, so that not each of them is told."""
         progress = (seen.get("status") or {}).get("progress") or {}
-        parts = [f"phase {phase}"]
-        if progress.get("totalItems"):
-            parts.append(f"{progress.get('itemsBackedUp') or 0} of {progress['totalItems']} items")
-        if phase != "New":
-            copies = self._copies()
-            volumes = volume_copies.progress_shown(copies)
-            parts += [volumes] if volumes else []
-            waiting = volume_copies.held_up(copies)
-            parts += [f"not begun: {backup_view.shortened(waiting, 3)}"] if waiting else []
-        return ", ".join(parts)
+        key = (phase, self.looked)
+        if key != self.told:
+            items = f", {progress.get('itemsBackedUp') or 0} of {progress['totalItems']} items" if progress.get("totalItems") else ""
+            self.told, self.text = key, f"phase {phase}{items}"
+        return self.text
+
+    def _volumes(self, phase: str) -> str:
+        if phase == "New":
+            return ""
+        copies = self._copies()
+        volumes, waiting = volume_copies.progress_shown(copies), volume_copies.held_up(copies)
+        parts = [volumes] if volumes else []
+        parts += [f"not begun: {backup_view.shortened(waiting, 3)}"] if waiting else []
+        return "".join(f", {part}" for part in parts)
 
     def _trouble(self, seen: Mapping[str, Any], phase: str) -> str:
         """Return what may hold it up, in words; NotProven when nobody will ever finish it."""
