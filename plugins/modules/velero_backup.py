@@ -205,7 +205,7 @@ backup:
       description: Its annotations.
       type: dict
       sample: {velero.io/resource-timeout: 10m0s}
-    items:
+    progress:
       description: How many objects it holds, and of how many.
       type: dict
       sample: {done: 20, total: 20}

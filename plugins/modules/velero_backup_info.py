@@ -135,7 +135,7 @@ trend:
       type: str
       sample: daily-20261121231500
     shrunk:
-      description: Whether its bytes, items or volumes are less than half of the baseline.
+      description: Whether its bytes, objects or volumes are less than half of the baseline.
       type: bool
       sample: false
     text:
@@ -146,7 +146,7 @@ trend:
       description: Bytes in the copies of its volumes.
       type: int
       sample: 1048576
-    items:
+    objects:
       description: Objects in it.
       type: int
       sample: 20
@@ -157,7 +157,7 @@ trend:
     baseline:
       description: The medians of up to five backups before it, and how many these were.
       type: dict
-      sample: {bytes: 1048570, items: 20, volumes: 2, backups: 5}
+      sample: {bytes: 1048570, objects: 20, volumes: 2, backups: 5}
 ran:
   description: Where the task ran, C(controller) or C(module).
   returned: always

@@ -284,7 +284,7 @@ restore:
       description: Seconds from begin to end.
       type: int
       sample: 98
-    items:
+    progress:
       description: How many objects are restored, of how many.
       type: dict
       sample: {done: 120, total: 120}

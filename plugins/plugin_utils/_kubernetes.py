@@ -14,10 +14,6 @@ import ssl
 from collections.abc import Mapping
 from typing import ClassVar
 
-from ansible_collections.serverops.circleci.plugins.plugin_utils import _bytecode
-
-_bytecode.keep()  # what is imported below is found by it
-
 from ansible_collections.serverops.circleci.plugins.module_utils._core.behaviour import Definition
 from ansible_collections.serverops.circleci.plugins.module_utils._kubernetes import manifest
 from ansible_collections.serverops.circleci.plugins.module_utils._velero import (

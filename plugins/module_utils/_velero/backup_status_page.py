@@ -109,7 +109,7 @@ def chart(backups: Iterable[Mapping[str, Any]], most: int, width: float = WIDE) 
     top = _round_up(max(values), 1024 if measure == "bytes" else 10)
     height = CHART_HEIGHT - TOP - BOTTOM
     step = (width - LEFT - RIGHT) / len(shown)
-    bar = min(step * 0.72, WIDEST_BAR)
+    thick = min(step * 0.72, WIDEST_BAR)
     told = size if measure == "bytes" else in_words
     bars = []
     for number, (backup, value) in enumerate(zip(shown, values, strict=True)):
@@ -117,9 +117,9 @@ def chart(backups: Iterable[Mapping[str, Any]], most: int, width: float = WIDE) 
         said = verdict(backup["good"])
         bars.append(
             {
-                "x": round(LEFT + step * number + (step - bar) / 2, 1),
+                "x": round(LEFT + step * number + (step - thick) / 2, 1),
                 "y": round(TOP + height - tall, 1),
-                "width": round(bar, 1),
+                "width": round(thick, 1),
                 "height": round(tall, 1),
                 "middle": round(LEFT + step * (number + 0.5), 1),
                 "kind": said["kind"],

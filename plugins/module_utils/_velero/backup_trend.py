@@ -22,7 +22,7 @@ COMPARED = 5
 FEWEST = 2
 SHRUNK = 0.5
 """The part of the baseline below which a backup counts as shrunk."""
-MEASURES = ("bytes", "items", "volumes")
+MEASURES = ("bytes", "objects", "volumes")
 
 _NO_SCOPE = ("ttl", "storage_location", "csi_snapshot_timeout", "item_operation_timeout", "parallel_files_upload")
 """What of a template says nothing about how much a backup holds."""
@@ -31,7 +31,7 @@ _NO_SCOPE = ("ttl", "storage_location", "csi_snapshot_timeout", "item_operation_
 def of(entries: Iterable[Entry]) -> list[dict[str, Any]]:
     """Return a trend for each series (backups of the same template) that has enough finished backups. entries: the newest first.
 
-    Each: {series, newest, shrunk, text, bytes, items, volumes, baseline: {bytes, items, volumes, backups}}; the baseline is the median of
+    Each: {series, newest, shrunk, text, bytes, objects, volumes, baseline: {bytes, objects, volumes, backups}}; the baseline is the median of
     the backups before.
     """
     series: dict[str, list[Entry]] = {}
@@ -44,7 +44,7 @@ def of(entries: Iterable[Entry]) -> list[dict[str, Any]]:
 
 def _measures(entry: Entry) -> dict[str, int]:
     finished = sum(volume["phase"] == "Completed" for volume in entry["volumes"])
-    return {"bytes": int(entry["bytes"]), "items": int(entry["items"]["done"]), "volumes": finished}
+    return {"bytes": int(entry["bytes"]), "objects": int(entry["progress"]["done"]), "volumes": finished}
 
 
 def _shown(measure: str, amount: int) -> str:

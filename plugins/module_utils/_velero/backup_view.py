@@ -200,7 +200,7 @@ def shown(backup: Mapping[str, Any], details: Details, now: datetime) -> Entry:
         "template": backup_template.template_of(spec),
         "labels": dict(metadata.get("labels") or {}),
         "annotations": dict(metadata.get("annotations") or {}),
-        "items": {"done": int(progress.get("itemsBackedUp") or 0), "total": int(progress.get("totalItems") or 0)},
+        "progress": {"done": int(progress.get("itemsBackedUp") or 0), "total": int(progress.get("totalItems") or 0)},
         "errors": int(status.get("errors") or 0),
         "warnings": int(status.get("warnings") or 0),
         "validation_errors": [str(item) for item in status.get("validationErrors") or []],

@@ -247,8 +247,7 @@ class Restore:
             if not self.context.check_mode:
                 raise NotProven("make", self._target, lacking[0], lacking[1])
             warnings.append(f"{self._target}: {lacking[0]}; an earlier task has to see to that before this one can run.")
-        else:
-            assert observed.situation is not None
+        elif observed.situation is not None:
             warnings += restore_guards.check(self.options, spec, self._target, observed.situation, self.api.server_time())
         metadata = self._metadata()
         step = Step(resource.create(resource.RESTORE, self._namespace, {"metadata": metadata, "spec": spec}), "there is no such restore yet")

@@ -212,7 +212,7 @@ def entry(
         "started": status.get("startTimestamp"),
         "completed": status.get("completionTimestamp"),
         "duration": int((completed - started).total_seconds()) if started and completed else None,
-        "items": items_view(status),
+        "progress": items_view(status),
         "errors": int(status.get("errors") or 0),
         "warnings": int(status.get("warnings") or 0),
         "validation_errors": list(status.get("validationErrors") or []),

@@ -95,7 +95,7 @@ def test_made_and_found(velero: InstalledVelero, app: Application, name: str) ->
     assert volume["bytes"] >= 2_000_000
     assert entry["template"]["ttl"] == "72h0m0s"
     assert entry["labels"]["made-by"] == "test"
-    assert entry["items"]["done"] == entry["items"]["total"] > 0
+    assert entry["progress"]["done"] == entry["progress"]["total"] > 0
     assert any("volumes" in line and "items" in line for line in made.progress)
 
     mark = velero.bed.audit_mark()

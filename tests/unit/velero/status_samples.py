@@ -56,7 +56,7 @@ def backup(name: str, hours_ago: float, **over: Any) -> dict[str, Any]:
         "schedule": "nightly",
         "template": {},
         "labels": {},
-        "items": {"done": 312, "total": 312},
+        "progress": {"done": 312, "total": 312},
         "errors": 0,
         "warnings": 0,
         "validation_errors": [],

@@ -116,15 +116,15 @@ def test_the_chart() -> None:
     chart = backup_status_page.chart(facts["backups"], 30)
     assert chart
     assert (chart["measure"], len(chart["bars"])) == ("size", 24)
-    assert [bar["kind"] for bar in chart["bars"]].count("bad") == 1
-    assert [bar["kind"] for bar in chart["bars"]].count("unknown") == 1
+    assert [column["kind"] for column in chart["bars"]].count("bad") == 1
+    assert [column["kind"] for column in chart["bars"]].count("unknown") == 1
     # oldest first, none outside of the drawing, none over another
     assert chart["bars"][-1]["text"].startswith("nightly-20261128010000: good, 2026-11-28 01:00 UTC, 6.4 GiB in 1 min 34 s")
     for left, right in zip(chart["bars"], chart["bars"][1:], strict=False):
         assert left["x"] + left["width"] < right["x"]
-    for bar in chart["bars"]:
-        assert chart["left"] <= bar["x"] <= bar["x"] + bar["width"] <= chart["right"]
-        assert 0 <= bar["y"] <= bar["y"] + bar["height"] <= chart["base"] + 0.1
+    for column in chart["bars"]:
+        assert chart["left"] <= column["x"] <= column["x"] + column["width"] <= chart["right"]
+        assert 0 <= column["y"] <= column["y"] + column["height"] <= chart["base"] + 0.1
     assert [line["text"] for line in chart["lines"]] == ["0", "4.0 GiB", "8.0 GiB"]
     assert len(backup_status_page.chart(facts["backups"], 5)["bars"]) == 5  # type: ignore[index]
     assert backup_status_page.chart([], 30) is None

@@ -106,7 +106,7 @@ def series(*amounts: tuple[int, int], **over: Any) -> list[dict[str, Any]]:
     """Entries, the newest first, by bytes and items."""
     return [
         {
-            "name": f"b-{number}", "phase": "Completed", "bytes": size, "items": {"done": items, "total": items}, "volumes": [volume()],
+            "name": f"b-{number}", "phase": "Completed", "bytes": size, "progress": {"done": items, "total": items}, "volumes": [volume()],
             "template": {"included_namespaces": ["app"], "ttl": f"{number}h0m0s"}, **over,
         }
         for number, (size, items) in enumerate(amounts)
@@ -117,7 +117,7 @@ def test_a_backup_that_is_suddenly_smaller() -> None:
     (trend,) = backup_trend.of(series((40_000, 20), (100_000, 20), (110_000, 21), (90_000, 19)))
     assert trend["shrunk"] is True
     assert trend["text"] == "backup b-0 holds much less than the 3 before it: 40.0 kB instead of 100 kB"
-    assert trend["baseline"] == {"bytes": 100_000, "items": 20, "volumes": 1, "backups": 3}
+    assert trend["baseline"] == {"bytes": 100_000, "objects": 20, "volumes": 1, "backups": 3}
     assert trend["series"] == {"included_namespaces": ["app"]}
     (fewer,) = backup_trend.of(series((100, 3), (100, 20), (100, 20)))
     assert fewer["text"].endswith("3 items instead of 20 items")
