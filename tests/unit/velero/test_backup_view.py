@@ -120,7 +120,7 @@ def test_a_backup_that_is_suddenly_smaller() -> None:
     assert trend["baseline"] == {"bytes": 100_000, "objects": 20, "volumes": 1, "backups": 3}
     assert trend["series"] == {"included_namespaces": ["app"]}
     (fewer,) = backup_trend.of(series((100, 3), (100, 20), (100, 20)))
-    assert fewer["text"].endswith("3 items instead of 20 items")
+    assert fewer["text"].endswith("3 objects instead of 20 objects")
     gone = [*series((0, 20), volumes=[]), *series((100, 20), (100, 20))]
     assert "0 volumes instead of 1 volumes" in backup_trend.of(gone)[0]["text"]
 
