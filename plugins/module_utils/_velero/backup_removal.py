@@ -31,6 +31,9 @@ PROCESSED = "Processed"
 TROUBLE_AFTER = 10.0
 """Seconds without progress after which it is looked whether a server runs."""
 SHOWN = 10
+REOPENS = "re-establish on BSL change"
+"""Part of the error of a removal soon after a change of the location (1.17.2): the server opens its repository anew every five minutes."""
+AFTER_A_CHANGE = "Run the task again in five minutes: after a change of its location Velero first opens the repository of the copies anew"
 
 
 @dataclass(frozen=True)
@@ -227,5 +230,5 @@ class Removal:
                 "remove",
                 self._target,
                 f"Velero could not remove it: {self.context.mask.text(backup_view.shortened(errors))}",
-                "Correct the cause and run the task again",
+                AFTER_A_CHANGE if any(REOPENS in text for text in errors) else "Correct the cause and run the task again",
             )
