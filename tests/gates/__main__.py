@@ -29,6 +29,8 @@ BUILD = machine.ROOT / "build"
 BEAT = 30.0
 MOST_NAMED = 10  # failed tests of one gate that the summary names
 EVERY = ("dev", "c216", "c219")
+# what waits for Velero most of the time, so that a second bed beside the first one takes half of the time away
+BACKUPS = ("tests/bed/roles", *(f"tests/bed/velero/test_velero_{noun}.py" for noun in ("backup", "restore", "schedule")))
 
 GATES = {
     gate.name: gate
@@ -57,7 +59,8 @@ GATES = {
         Gate("smoke-2.19", "one play on 2.19", suites.suite("tests/smoke", name="c219"), ("c219",)),
         Gate("smoke-2.16", "one play on 2.16", suites.suite("tests/smoke", name="c216"), ("c216",)),
         Gate("bed-programs", "what the bed is made of", suites.bed_programs, counts=False),
-        Gate("bed", "tests on real components", suites.suite("tests/bed", root=True), EVERY),
+        Gate("bed", "tests on real components", suites.suite("tests/bed", root=True, without=BACKUPS), EVERY),
+        Gate("bed-backups", "tests of backups and of the roles on another bed, beside", suites.suite(*BACKUPS, root=True), EVERY),
         Gate("faults-sample", "some faults at requests of the modules", suites.suite("tests/faults", root=True), EVERY),
         Gate("faults", "every fault at every request of the modules", suites.measured("tests.faults"), EVERY),
         Gate("bench", "task times", suites.measured("tests.bench"), EVERY),
@@ -68,7 +71,7 @@ LINT = (
     *("ansible-lint", "importer", "sanity"),
 )
 UNITS = ("unit", "unit-2.19", "unit-2.16", "smoke", "smoke-2.19", "smoke-2.16")
-BED = ("bed-programs", "bed", "faults-sample")
+BED = ("bed-programs", "bed", "bed-backups", "faults-sample")
 SETS = {
     "lint": LINT,
     "units": UNITS,
@@ -79,7 +82,8 @@ SETS = {
 }
 WHOLE = {"test-full", "faults", "bench"}  # sets in which tests marked `full` run too
 MEASURED = ("faults", "bench")  # their reports are shown, green or not
-ON_BED = {"bed-programs", "bed", "faults-sample", *MEASURED}
+ON_BED = {"bed-programs", "bed", "bed-backups", "faults-sample", *MEASURED}
+BESIDE = {"bed-programs": "", "bed-backups": "bed"}  # runs beside the gate that is named, or beside all others
 
 
 def say(line: str) -> None:
@@ -194,8 +198,23 @@ def workplace(gate: Gate, ready: dict[str, environments.Environment], tree: Path
     return Workplace(ready, tree, collection, scratch, log, full, {"SERVEROPS_BUILD": str(BUILD)})
 
 
+class Beside:
+    """A gate that runs in a thread of its own."""
+
+    def __init__(self, gate: Gate, place: Workplace) -> None:
+        self.place = place
+        self._results: list[Result] = []
+        self._thread = threading.Thread(target=lambda: self._results.append(run(gate, place)), daemon=True)
+        self._thread.start()
+
+    def result(self) -> Result:
+        """Wait for its end."""
+        self._thread.join()
+        return self._results[0]
+
+
 def execute(gates: list[Gate], *, full: bool) -> list[Result]:
-    """Run the gates one after the other; only the programs of the bed are made beside the others."""
+    """Run the gates one after the other, those of BESIDE beside others."""
     # tests start plays on every core, whatever they run on themselves
     needs = EVERY if any(set(gate.needs) - {"dev"} for gate in gates) else ("dev",)
     ready = environments.everything(say, names=needs)
@@ -203,22 +222,21 @@ def execute(gates: list[Gate], *, full: bool) -> list[Result]:
     with stage.tree() as tree:
         collection = stage.copy(tree)
         say(f"{len(stage.members())} files; main environment: ansible-core {ready['dev'].core()} on Python {ready['dev'].python.version}\n")
-        beside = GATES["bed-programs"]
-        aside: list[Result] = []
-        thread: threading.Thread | None = None
-        if beside in gates:
-            desk = workplace(beside, ready, tree, collection, full=full)
-            thread = threading.Thread(target=lambda: aside.append(run(beside, desk)), daemon=True)
-            thread.start()
+        started: dict[str, Beside] = {}
+
+        def start_beside(other: str) -> None:
+            for gate in gates:
+                if BESIDE.get(gate.name) == other:
+                    started[gate.name] = Beside(gate, workplace(gate, ready, tree, collection, full=full))
+
+        start_beside("")
         # what looks at the tree first, what the bed's programs are needed for last
         for gate in [*(gate for gate in gates if gate.name not in ON_BED), *(gate for gate in gates if gate.name in ON_BED)]:
-            place = workplace(gate, ready, tree, collection, full=full) if gate is not beside else desk
+            start_beside(gate.name)
+            desk = started.get(gate.name)
+            place = desk.place if desk else workplace(gate, ready, tree, collection, full=full)
             with heartbeat(gate.name, place.log):
-                if gate is beside and thread:
-                    thread.join()
-                    result = aside[0]
-                else:
-                    result = run(gate, place)
+                result = desk.result() if desk else run(gate, place)
             show(result, place.log)
             results.append(result)
     return results

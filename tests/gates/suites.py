@@ -6,21 +6,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .gate import GateError, Outcome, Workplace
 
 
-def suite(*folders: str, name: str = "dev", root: bool = False) -> Callable[[Workplace], Outcome]:
-    """The gate of the tests in some folders, on one environment."""
+def suite(*folders: str, name: str = "dev", root: bool = False, without: Sequence[str] = ()) -> Callable[[Workplace], Outcome]:
+    """The gate of the tests in some folders or files, on one environment. without: folders and files below them that another gate has."""
 
     def work(place: Workplace) -> Outcome:
-        for folder in folders:
-            if not any((place.collection / folder).rglob("test_*.py")):
+        for folder in (*folders, *without):
+            there = place.collection / folder
+            if not there.is_file() and not any(there.rglob("test_*.py")):
                 raise GateError(f"there is no test in {folder}")
-        return place.pytest(*folders, name=name, root=root)
+        return place.pytest(*folders, *(f"--ignore={path}" for path in without), name=name, root=root)
 
     return work
 
