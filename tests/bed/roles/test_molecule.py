@@ -35,6 +35,7 @@ def test_every_scenario(bed: Bed, tmp_path: Path) -> None:
         "VELERO_PLUGIN": DEFAULT_PLUGINS["aws"],
         "VELERO_REGION": bed.s3.region,
         "VELERO_S3_URL": bed.s3.endpoint_inside,
+        "VELERO_S3_PUBLIC_URL": bed.s3.endpoint_outside,
         # what a run leaves on the controller is not to stay in the clone
         "MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path / "molecule"),
         "HOME": str(tmp_path),
