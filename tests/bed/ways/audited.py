@@ -11,12 +11,14 @@ from typing import Any
 from tests.bed.conftest import InstalledVelero
 from tests.bed.driver import READ_VERBS
 from tests.bed.ways.cases import INSTALL_BACK
+from tests.bed.ways.restore_cases import COPY, SOURCE
 from tests.bed.ways.world import World
 from tests.plays.in_process import run
 
 PROBES = frozenset({"downloadrequests", "serverstatusrequests", "selfsubjectaccessreviews", "selfsubjectreviews"})
 """Kinds that are created only to ask something: requests of effect probe, which change nothing that a person would call state."""
 AGENT = "serverops.circleci"
+NAMESPACES = (SOURCE, COPY)
 
 
 def writes(velero: InstalledVelero, mark: int, *, accepted: bool = False) -> list[str]:
@@ -42,7 +44,10 @@ def as_installed(world: World) -> None:
 
 
 def clean(velero: InstalledVelero, prefix: str = "ways-") -> None:
-    """Remove what begins with the prefix (restores, schedules, backups, locations, Secrets), and make Velero's own location the default again."""
+    """Remove what begins with the prefix: restores, schedules, backups, locations, Secrets, and the namespaces that are backed up and restored.
+
+    Velero's own location is made the default again.
+    """
     # before the backups: what is made from them goes with them
     for kind in ("restores.velero.io", "schedules.velero.io"):
         listed: list[dict[str, Any]] = json.loads(velero.bed.kubectl("-n", velero.namespace, "get", kind, "-o", "json"))["items"]
@@ -54,6 +59,7 @@ def clean(velero: InstalledVelero, prefix: str = "ways-") -> None:
         if name.startswith(prefix):
             gone = run("velero_backup", velero.options(name=name, state="absent"))
             assert not gone.failed, gone["msg"]
+    velero.bed.kubectl("delete", "namespace", *NAMESPACES, "--ignore-not-found", "--timeout=60s", timeout=70)
     for kind in ("backupstoragelocations.velero.io", "volumesnapshotlocations.velero.io", "secrets"):
         listed = json.loads(velero.bed.kubectl("-n", velero.namespace, "get", kind, "-o", "json"))["items"]
         names = [item["metadata"]["name"] for item in listed if item["metadata"]["name"].startswith(prefix)]

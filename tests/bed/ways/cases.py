@@ -328,10 +328,10 @@ def _restore_cases(world: World) -> Iterator[Case]:
 
 
 def cases(world: World) -> list[Case]:
-    """Return the cases of all modules."""
+    """Return the cases of all modules; backups before the many locations of both kinds, among which Velero would have to be told which to take."""
     stored = [*_backup_cases(world), *_restore_cases(world)]
     read = [*_kubernetes_cases(world), *_info_cases(world)]
-    return [*read, *_location_cases(world), *_snapshot_cases(world), *stored, *_install_cases(world)]
+    return [*read, *stored, *_location_cases(world), *_snapshot_cases(world), *_install_cases(world)]
 
 
 def untried(listed: list[Case]) -> list[str]:
