@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections import Counter
 from typing import Any
 
@@ -16,6 +17,10 @@ NAMESPACE = "poisoned"
 COUNTING = "counting"
 IMAGE = "localhost/bb:1"
 Object = dict[str, Any]
+
+
+QUIET = 6.0
+"""Seconds without a call after which nobody calls any more: each of them calls several times a second, with at most three for an answer."""
 
 
 def calling(who: str, address: str, keep: str = "while true; do {call}; sleep 0.2; done") -> list[str]:
@@ -127,6 +132,14 @@ def silence(bed: Bed) -> None:
     bed.kubectl("-n", NAMESPACE, "patch", "cronjob", "caller", "-p", '{"spec": {"suspend": true}}')
     bed.kubectl("-n", NAMESPACE, "delete", "jobs", "--all")
     bed.kubectl("-n", NAMESPACE, "wait", "--for=delete", "pods", "--all", "--timeout=60s", timeout=70)
+    # pods without a time to end are gone from the API at once, and their containers when the kubelet comes to them
+    ends, last, quiet_since = time.monotonic() + 90, counted(bed), time.monotonic()
+    while time.monotonic() - quiet_since < QUIET:
+        assert time.monotonic() < ends, "somebody calls on"
+        time.sleep(0.5)
+        now = counted(bed)
+        if now != last:
+            last, quiet_since = now, time.monotonic()
 
 
 def remove(bed: Bed) -> None:
