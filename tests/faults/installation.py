@@ -166,6 +166,11 @@ class Installation:
         return found
 
     def _remove(self) -> None:
+        # a restore of another scenario would wait for a server to take its finalizer off, and the namespace with it
+        restores = f"/apis/velero.io/v1/namespaces/{self.namespace}/restores"
+        status, document = self.cluster.ask("GET", restores)
+        for item in document.get("items") or [] if status == 200 else []:
+            self.cluster.ask("PATCH", f"{restores}/{item['metadata']['name']}", {"metadata": {"finalizers": None}})
         for path in (self._binding, f"/api/v1/namespaces/{self.namespace}"):
             self.cluster.ask("DELETE", path)
         self._until(lambda: self.differences(None), "Velero is gone")
