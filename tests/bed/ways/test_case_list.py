@@ -23,7 +23,7 @@ from tests.bed.ways.world import World
 from tests.plays import TaskResult
 
 # one play of all cases as modules is long on a busy machine
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = pytest.mark.timeout(2400)
 PAIRS = 32
 AS_MODULE = 8
 """Every so many pairs one is run in the module way."""
