@@ -166,14 +166,21 @@ class Installation:
         return found
 
     def _remove(self) -> None:
-        # a restore of another scenario would wait for a server to take its finalizer off, and the namespace with it
-        restores = f"/apis/velero.io/v1/namespaces/{self.namespace}/restores"
-        status, document = self.cluster.ask("GET", restores)
-        for item in document.get("items") or [] if status == 200 else []:
-            self.cluster.ask("PATCH", f"{restores}/{item['metadata']['name']}", {"metadata": {"finalizers": None}})
         for path in (self._binding, f"/api/v1/namespaces/{self.namespace}"):
             self.cluster.ask("DELETE", path)
-        self._until(lambda: self.differences(None), "Velero is gone")
+        self._until(self._still_there, "Velero is gone")
+
+    def _still_there(self) -> list[str]:
+        """Return what is still there of an installation that is being removed.
+
+        A restore of another scenario waits for a server that is gone to take its finalizer off, and the namespace with it; while the server
+        still runs it puts the finalizer on again.
+        """
+        restores = f"/apis/velero.io/v1/namespaces/{self.namespace}/restores"
+        status, document = self.cluster.ask("GET", restores)
+        for item in (document.get("items") or []) if status == 200 else []:
+            self.cluster.ask("PATCH", f"{restores}/{item['metadata']['name']}", {"metadata": {"finalizers": None}})
+        return self.differences(None)
 
     def _patch(self, path: str, patch: dict[str, Any]) -> None:
         status, document = self.cluster.ask("PATCH", path, patch)
