@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,7 +93,14 @@ class BackupCluster:
         elif self._found() is not None and not self._left():
             body = {"apiVersion": "velero.io/v1", "kind": "DeleteBackupRequest", "metadata": {"generateName": f"{BACKUP}-"}}
             self._sent("POST", self._requests, body | {"spec": {"backupName": BACKUP}})
-        self._until(lambda: not self.differences(None), "the backup is gone")
+        self._until(self._gone, "the backup is gone")
+
+    def _gone(self) -> bool:
+        """Tell whether it is gone; what the store has of one that a removed Velero took along would be listed again only after a minute."""
+        if self._found() is None:
+            for path in self.stored():
+                shutil.rmtree(path, ignore_errors=True)
+        return not self.differences(None)
 
     def _phase(self) -> str | None:
         found = self._found()
