@@ -213,7 +213,7 @@ def planned(recorded: dict[str, list[Fault]]) -> list[Case]:
     """Return every case: requests of the clean runs times kinds."""
     cases = []
     for scenario in SCENARIOS:
-        for request in recorded[scenario.name]:
+        for request in recorded.get(scenario.name, []):
             for kind in kinds_at(request, recorded[scenario.name]):
                 # every other hung request gets no time for a repeat
                 timeout = HURRIED if len(cases) % 2 and kind in ("hung", "hung done", "late") else RECOVERING
@@ -355,10 +355,10 @@ class Report:
         ]
 
 
-def record(all_places: Sequence[Place]) -> dict[str, list[Fault]]:
+def record(all_places: Sequence[Place], scenarios: Sequence[Scenario] = SCENARIOS) -> dict[str, list[Fault]]:
     """Run every scenario twice without a fault, and return the requests that both runs had."""
     waiting: queue.SimpleQueue[Scenario] = queue.SimpleQueue()
-    for scenario in SCENARIOS:
+    for scenario in scenarios:
         waiting.put(scenario)
     found: dict[str, list[Fault]] = {}
 
@@ -376,14 +376,21 @@ def record(all_places: Sequence[Place]) -> dict[str, list[Fault]]:
 
 
 def run(
-    bed: Bed, workers: int, sample: int | None, seed: int, say: Say, runner: str = module_process.PLAIN, only: Callable[[Case], bool] | None = None
+    bed: Bed,
+    workers: int,
+    sample: int | None,
+    seed: int,
+    say: Say,
+    runner: str = module_process.PLAIN,
+    only: Callable[[Case], bool] | None = None,
+    scenarios: Sequence[Scenario] = SCENARIOS,
 ) -> Report:
     """Run the cases (all of them, or a seeded choice of so many) with so many Veleros at once."""
     began = time.monotonic()
     mark = bed.audit_mark()
     with places(bed, workers) as all_places:
         say(f"{workers} Veleros {VERSION} ready ({time.monotonic() - began:.0f} s)")
-        recorded = record(all_places)
+        recorded = record(all_places, scenarios)
         cases = [case for case in planned(recorded) if only is None or only(case)]
         cases = cases if sample is None else sampled(cases, sample, seed)
         # a long one at the end would be waited for alone
