@@ -163,10 +163,11 @@ def named(volumes: Iterable[Volume], live: Live) -> list[Volume]:
     result = []
     for volume in volumes:
         pod = pods.get(f"{volume['namespace']}/{volume['pod']}")
-        if not volume["claim"] and pod is not None:
+        if volume["claim"] or pod is None:
+            result.append(volume)
+        else:
             key = claims_of_pod(pod).get(str(volume["volume"]))
-            volume = {**volume, "claim": key.partition("/")[2] if key else None}  # noqa: PLW2901
-        result.append(volume)
+            result.append({**volume, "claim": key.partition("/")[2] if key else None})
     return result
 
 

@@ -8,6 +8,7 @@ Private to this collection; may change without notice.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,10 +32,8 @@ def of(name: str) -> str:
 def read_volumes(api: Api, namespace: str, name: str) -> list[dict[str, Any]]:
     """Return the volumes that a restore has begun to bring back, as results show them."""
     items = api.list(resource.POD_VOLUME_RESTORE, namespace, label_selector=of(name)).items
-    try:
+    with contextlib.suppress(Absent):  # up to 1.11 there is no such kind
         items += api.list(resource.DATA_DOWNLOAD, namespace, label_selector=of(name)).items
-    except Absent:
-        pass  # up to 1.11 there is no such kind
     return [restore_view.volume_view(item) for item in items]
 
 
