@@ -165,12 +165,15 @@ def test_escrow_loses_nothing(application: Application, tmp_path: Path) -> None:
 
 
 def test_what_keeps_a_backup_from_being_made_is_told_before(application: Application, tmp_path: Path) -> None:
-    """A location that is read-only, and a login that may not: one sentence each, and nothing is written."""
+    """A location that is read-only, a login that may not, an escrow without a password: one sentence each, and nothing is written."""
     velero = application.velero
     mark = velero.bed.audit_mark()
     nobody = {"backup_impersonate_user": "nobody", "backup_impersonate_groups": ["system:authenticated"]}
     refused = run_book("backup", tmp_path / "nobody", "s3_compatible", extra(application, tmp_path) | nobody)
     assert refused.rc == 2
+    without = run_book("backup", tmp_path / "without", "s3_compatible", extra(application, tmp_path, backup_escrow_password=None))
+    assert without.rc == 2
+    assert without.last["msg"] == "backup_escrow_password is not set; give it in a vaulted file"
     patch = ("-n", velero.namespace, "patch", "backupstoragelocations.velero.io", "default", "--type", "merge", "-p")
     velero.bed.kubectl(*patch, json.dumps({"spec": {"accessMode": "ReadOnly"}}))
     try:
